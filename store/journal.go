@@ -62,8 +62,9 @@ type Journal interface {
 	// is gone (which the head says too, if it is read again). It has every entry
 	// whose Append returned before Tail was first called.
 	Tail(ctx context.Context, shard int, epoch Epoch, bucket int, token string) (EntryPage, error)
-	// Scan reads a page of all entries of an epoch in ascending order of buckets.
-	// It is for sealed epochs. ErrGone.
+	// Scan reads a page of all entries of an epoch in ascending order of buckets;
+	// otherwise as Tail. Of an epoch that is not sealed, entries that are appended
+	// meanwhile may or may not be shown. ErrGone.
 	Scan(ctx context.Context, shard int, epoch Epoch, token string) (EntryPage, error)
 	// Update writes the head: State as given, and without those epochs of from
 	// that to does not name (to must not name others, and keep the newest). The
