@@ -18,6 +18,8 @@ var (
 	ErrTooLarge      = errors.New("too large for the store")
 	ErrInvalid       = errors.New("not valid for the store")
 	ErrLocked        = errors.New("store is in use by another process")
+	ErrFormat        = errors.New("written in a newer format")
+	ErrCorrupt       = errors.New("stored data does not decode")
 )
 
 // OpError says which operation of a transaction was refused.

@@ -9,13 +9,14 @@ import "context"
 // Storage, which every store enforces, so that what runs on one runs on all.
 const (
 	MaxOps           = 100     // operations a transaction, each row once
-	MaxTransaction   = 4 << 20 // bytes a transaction, by Row.Size
+	MaxTransaction   = 4 << 20 // bytes a transaction, by WireSize
 	MaxRow           = 1 << 20 // bytes a row, by Row.Size
 	MaxProperties    = 252     // properties a row
 	MaxPropertyBytes = 64 << 10
 	MaxPropertyText  = 32 << 10 // UTF-16 units of a string
-	MaxKey           = 512      // UTF-16 units of a partition or key; no / \ # ? and no control characters
+	MaxKey           = 512      // UTF-16 units of a partition or key
 	MaxPage          = 1000     // rows a page
+	MaxPageBytes     = 4 << 20  // a page ends, short, with the row that reaches this (by Row.Size)
 )
 
 // ETag is the version of a row. It is opaque: neither ordered nor a time.
@@ -24,7 +25,8 @@ type ETag string
 // AnyTag is the If-Match that any existing row meets.
 const AnyTag ETag = "*"
 
-// Property is a named value: string, bool, int64, float64 or []byte. Names are
+// Property is a named value: string (UTF-8), bool, int64, float64 (finite) or
+// []byte. Names are
 // ASCII identifiers ([A-Za-z_][A-Za-z0-9_]*) of at most 255 characters and not
 // PartitionKey, RowKey, Timestamp or odata.etag.
 type Property struct {
@@ -33,6 +35,9 @@ type Property struct {
 }
 
 // Row is a row of a table. Its properties are in ascending order of names.
+// Partition and key are not empty, are UTF-8 and hold no / \ # ?, no control
+// character (U+0000 to U+001F, U+007F to U+009F) and none above U+FFFF: those
+// sort differently by bytes, as here, and by UTF-16, as on Azure.
 type Row struct {
 	Partition  string
 	Key        string
@@ -56,8 +61,8 @@ const (
 type Op struct {
 	Kind       OpKind
 	Key        string
-	IfMatch    ETag // for Replace, Touch and Delete: an ETag that was read, or AnyTag
-	Properties []Property
+	IfMatch    ETag // for Replace, Touch and Delete: an ETag that was read, or AnyTag; else empty
+	Properties []Property // in ascending order of names; none for Delete
 }
 
 // Range selects rows: partitions in [PartitionFrom, PartitionTo) and, within
