@@ -61,7 +61,7 @@ const (
 type Op struct {
 	Kind       OpKind
 	Key        string
-	IfMatch    ETag // for Replace, Touch and Delete: an ETag that was read, or AnyTag; else empty
+	IfMatch    ETag       // for Replace, Touch and Delete: an ETag that was read, or AnyTag; else empty
 	Properties []Property // in ascending order of names; none for Delete
 }
 
