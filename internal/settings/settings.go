@@ -1,0 +1,221 @@
+// Package settings reads what the process is told by its environment, and says
+// of everything that is wrong what it would take.
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// Settings are those of this version: the table of docs/operations.md. Sizes
+// are bytes.
+type Settings struct {
+	Data       string        `env:"SLUICE_DATA" envDefault:"./data" takes:"a folder that can be written"`
+	Addr       string        `env:"SLUICE_ADDR" envDefault:"127.0.0.1:8080" takes:"a loopback address and a port, such as 127.0.0.1:8080: this version has no access control yet, so only this machine may reach it (for others put a proxy that authenticates in front)"`
+	Shards     int           `env:"SLUICE_SHARDS" envDefault:"8" takes:"a whole number from 1 to 256"`
+	Merge      time.Duration `env:"SLUICE_MERGE" envDefault:"30s" takes:"a duration from 100ms to 1d, such as 30s"`
+	Linger     time.Duration `env:"SLUICE_LINGER" envDefault:"0" takes:"a duration from 0 to 10s, such as 100ms"`
+	Lateness   time.Duration `env:"SLUICE_LATENESS" envDefault:"1h" takes:"a duration from 0 to 52w, such as 1h"`
+	Retention  Age           `env:"SLUICE_RETENTION" envDefault:"90d" takes:"1d or more, such as 90d, 52w, 10y, or forever"`
+	MaxBody    Size          `env:"SLUICE_MAX_BODY" envDefault:"4MiB" takes:"a size from 1KiB to 256MiB, such as 4MiB"`
+	MaxDecoded Size          `env:"SLUICE_MAX_DECODED" envDefault:"16MiB" takes:"a size from 1KiB to 1GiB, such as 16MiB"`
+	MaxMetrics int           `env:"SLUICE_MAX_METRICS" envDefault:"1000" takes:"a whole number from 1 to 100000"`
+	// MaxInflight is a quarter of Memory if it is not set.
+	MaxInflight Size `env:"SLUICE_MAX_INFLIGHT" takes:"a size from 1MiB to 1TiB, such as 256MiB"`
+	// Memory is the ceiling of memory; 0 if it is not set.
+	Memory Size       `env:"SLUICE_MEMORY" takes:"a size from 64MiB to 16TiB, such as 1GiB"`
+	Auth   string     `env:"SLUICE_AUTH" envDefault:"off" takes:"off (this version has no access control yet)"`
+	Log    slog.Level `env:"SLUICE_LOG" envDefault:"info" takes:"debug, info, warn or error"`
+
+	// HostPort is the port that the Functions host gives: set, the process runs
+	// under it.
+	HostPort    int    `env:"FUNCTIONS_CUSTOMHANDLER_PORT" takes:"a port from 1 to 65535"`
+	Environment string `env:"AZURE_FUNCTIONS_ENVIRONMENT"`
+}
+
+// later are settings of the contract that this version has no use for yet.
+// Ignoring them would be worse than not starting: whoever sets one relies on it.
+// A value that says what is true today anyway is let through.
+var later = []struct{ name, truth string }{
+	{"SLUICE_TABLES", ""},
+	{"SLUICE_EVENTHUB", ""},
+	{"SLUICE_EVENTHUB_NAME", ""},
+	{"SLUICE_EVENTHUB__fullyQualifiedNamespace", ""},
+	{"SLUICE_EVENTHUB__credential", ""},
+	{"SLUICE_EVENTHUB__clientId", ""},
+	{"SLUICE_CONSUME", "off"},
+	{"SLUICE_CONSUMER_GROUP", ""},
+	{"SLUICE_ROLLUP_RETENTION", ""},
+	{"SLUICE_KEYS", ""},
+	{"SLUICE_OIDC_ISSUER", ""},
+	{"SLUICE_OIDC_AUDIENCE", ""},
+	{"SLUICE_CORS", ""},
+	{"SLUICE_DEVICE_RATE", "0"},
+	{"SLUICE_TLS_CERT", ""},
+	{"SLUICE_TLS_KEY", ""},
+	{"SLUICE_LP_DEVICE", ""},
+	{"SLUICE_LP_TAGS", ""},
+}
+
+// Problems says what is wrong with the settings, a line each.
+type Problems []string
+
+func (p Problems) Error() string { return strings.Join(p, "\n") }
+
+// Load reads the settings from an environment of "NAME=value" strings; a name
+// with an empty value counts as not set. Warnings are things that are odd but
+// no reason not to start. The error is Problems: all of them, not the first.
+func Load(environ []string) (s Settings, warnings []string, err error) {
+	set := byName(environ)
+	var problems Problems
+	problems = append(problems, unsupported(set)...)
+	problems = append(problems, parse(&s, set)...)
+	problems = append(problems, s.contradictions(set)...)
+	if len(problems) > 0 {
+		return Settings{}, nil, problems
+	}
+	return s, unknown(set), nil
+}
+
+// Listen is the address to listen on.
+func (s *Settings) Listen() string {
+	if s.HostPort != 0 {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.HostPort))
+	}
+	return s.Addr
+}
+
+// UnderHost says whether the Functions host started the process.
+func (s *Settings) UnderHost() bool { return s.HostPort != 0 }
+
+// Limit completes what depends on the memory there is, where it is not set.
+func (s *Settings) Limit(memory Size) {
+	if s.Memory == 0 {
+		s.Memory = memory
+	}
+	if s.MaxInflight == 0 {
+		s.MaxInflight = s.Memory / 4
+	}
+}
+
+func byName(environ []string) map[string]string {
+	set := make(map[string]string, len(environ))
+	for _, e := range environ {
+		name, value, ok := strings.Cut(e, "=")
+		if ok && value != "" {
+			set[name] = value
+		}
+	}
+	return set
+}
+
+func unsupported(set map[string]string) (problems []string) {
+	for _, l := range later {
+		value, ok := set[l.name]
+		if !ok || l.truth != "" && value == l.truth {
+			continue
+		}
+		line := l.name + ": this version does not support it yet; unset it"
+		if l.truth != "" {
+			line += " (or set it to " + l.truth + ")"
+		}
+		problems = append(problems, line)
+	}
+	return problems
+}
+
+// parse fills s and judges every setting for itself.
+func parse(s *Settings, set map[string]string) (problems []string) {
+	err := env.ParseWithOptions(s, env.Options{
+		Environment: set,
+		FuncMap: map[reflect.Type]env.ParserFunc{
+			reflect.TypeFor[time.Duration](): func(v string) (any, error) { return ParseDuration(v) },
+			reflect.TypeFor[Age]():           func(v string) (any, error) { return ParseAge(v) },
+			reflect.TypeFor[Size]():          func(v string) (any, error) { return ParseSize(v) },
+		},
+	})
+	wrong := map[string]bool{}
+	var all env.AggregateError
+	if errors.As(err, &all) {
+		for _, e := range all.Errors {
+			var p env.ParseError
+			if !errors.As(e, &p) {
+				return []string{e.Error()} // a fault of the struct above, not of the environment
+			}
+			wrong[p.Name] = true
+		}
+	}
+	for name, ok := range s.inRange() {
+		wrong[name] = wrong[name] || !ok
+	}
+	for field := range reflect.TypeFor[Settings]().Fields() {
+		if name := field.Tag.Get("env"); wrong[field.Name] {
+			problems = append(problems, fmt.Sprintf("%s=%s: takes %s", name, quoted(set[name]), field.Tag.Get("takes")))
+		}
+	}
+	return problems
+}
+
+// inRange says of each field whether its value is one that it takes.
+func (s *Settings) inRange() map[string]bool {
+	return map[string]bool{
+		"Addr":        s.UnderHost() || loopback(s.Addr),
+		"Shards":      within(s.Shards, 1, 256),
+		"Merge":       within(s.Merge, 100*time.Millisecond, 24*time.Hour),
+		"Linger":      within(s.Linger, 0, 10*time.Second),
+		"Lateness":    within(s.Lateness, 0, 52*week),
+		"Retention":   s.Retention >= Age(day),
+		"MaxBody":     within(s.MaxBody, KiB, 256*MiB),
+		"MaxDecoded":  within(s.MaxDecoded, KiB, GiB),
+		"MaxMetrics":  within(s.MaxMetrics, 1, 100000),
+		"MaxInflight": s.MaxInflight == 0 || within(s.MaxInflight, MiB, 1024*GiB),
+		"Memory":      s.Memory == 0 || within(s.Memory, 64*MiB, 16*1024*GiB),
+		"Auth":        s.Auth == "off" || s.Auth == "off-i-know",
+		"HostPort":    within(s.HostPort, 0, math.MaxUint16),
+	}
+}
+
+// contradictions are settings that are each right but not together.
+func (s *Settings) contradictions(set map[string]string) (problems []string) {
+	if s.UnderHost() && s.Environment != "Development" && set["SLUICE_TABLES"] == "" {
+		problems = append(problems, "SLUICE_TABLES: must be set under the Functions host, because an instance's disk is no store, "+
+			"and this version does not support it yet (AZURE_FUNCTIONS_ENVIRONMENT=Development lets it run with the embedded store)")
+	}
+	if s.MaxDecoded < s.MaxBody && within(s.MaxBody, KiB, 256*MiB) && s.MaxDecoded >= KiB {
+		problems = append(problems, fmt.Sprintf("SLUICE_MAX_DECODED=%s: takes at least SLUICE_MAX_BODY, which is %s", quoted(set["SLUICE_MAX_DECODED"]), s.MaxBody))
+	}
+	return problems
+}
+
+// loopback says whether addr can be reached from this machine only. There is
+// no access control yet, so that nothing else is listened on.
+func loopback(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > math.MaxUint16 {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func within[T int | time.Duration | Size](v, low, high T) bool { return low <= v && v <= high }
+
+// quoted shows a value in a line of its own, whatever is in it.
+func quoted(v string) string {
+	if len(v) > 64 {
+		return strconv.Quote(v[:64]) + "…"
+	}
+	return strconv.Quote(v)
+}

@@ -1,0 +1,200 @@
+package settings
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestDefaults(t *testing.T) {
+	got, warnings, err := Load([]string{"PATH=/bin", "SLUICE_SHARDS=", "SLUICE_TABLES="})
+	if err != nil || warnings != nil {
+		t.Fatal(err, warnings)
+	}
+	want := Settings{
+		Data: "./data", Addr: "127.0.0.1:8080", Shards: 8, Merge: 30 * time.Second, Lateness: time.Hour,
+		Retention: Age(90 * 24 * time.Hour), MaxBody: 4 << 20, MaxDecoded: 16 << 20, MaxMetrics: 1000, Auth: "off", Log: slog.LevelInfo,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	got.Limit(GiB)
+	if got.Memory != GiB || got.MaxInflight != 256*MiB {
+		t.Error(got.Memory, got.MaxInflight)
+	}
+}
+
+func TestEverySetting(t *testing.T) {
+	got, _, err := Load([]string{
+		"SLUICE_DATA=/var/lib/sluice", "SLUICE_ADDR=[::1]:0", "SLUICE_SHARDS=3", "SLUICE_MERGE=1s", "SLUICE_LINGER=100ms",
+		"SLUICE_LATENESS=0", "SLUICE_RETENTION=forever", "SLUICE_MAX_BODY=1KiB", "SLUICE_MAX_DECODED=2KB", "SLUICE_MAX_METRICS=7",
+		"SLUICE_MAX_INFLIGHT=1MiB", "SLUICE_MEMORY=1GiB", "SLUICE_AUTH=off-i-know", "SLUICE_LOG=warn",
+		"SLUICE_CONSUME=off", "SLUICE_DEVICE_RATE=0",
+		"FUNCTIONS_CUSTOMHANDLER_PORT=7071", "AZURE_FUNCTIONS_ENVIRONMENT=Development",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Settings{
+		Data: "/var/lib/sluice", Addr: "[::1]:0", Shards: 3, Merge: time.Second, Linger: 100 * time.Millisecond,
+		Retention: Forever, MaxBody: 1024, MaxDecoded: 2000, MaxMetrics: 7, MaxInflight: MiB, Memory: GiB, Auth: "off-i-know",
+		Log: slog.LevelWarn, HostPort: 7071, Environment: "Development",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got.Listen() != "127.0.0.1:7071" {
+		t.Error(got.Listen())
+	}
+	got.Limit(8 * GiB)
+	if got.Memory != GiB || got.MaxInflight != MiB {
+		t.Error("what is set was overwritten:", got.Memory, got.MaxInflight)
+	}
+}
+
+// Every wrong value stops the start, alone, with a line that names it.
+func TestWrong(t *testing.T) {
+	for _, e := range []string{
+		"SLUICE_ADDR=8080", "SLUICE_ADDR=:8080", "SLUICE_ADDR=0.0.0.0:8080", "SLUICE_ADDR=[::]:8080", "SLUICE_ADDR=192.168.1.5:8080",
+		"SLUICE_ADDR=example.com:80", "SLUICE_ADDR=127.0.0.1", "SLUICE_ADDR=127.0.0.1:65536", "SLUICE_ADDR=127.0.0.1:-1", "SLUICE_ADDR=127.0.0.1:http",
+		"SLUICE_SHARDS=0", "SLUICE_SHARDS=257", "SLUICE_SHARDS=eight", "SLUICE_SHARDS=8.5",
+		"SLUICE_MERGE=0", "SLUICE_MERGE=30", "SLUICE_MERGE=-1s", "SLUICE_MERGE=25h",
+		"SLUICE_LINGER=11s", "SLUICE_LATENESS=53w", "SLUICE_RETENTION=12h", "SLUICE_RETENTION=for ever", "SLUICE_RETENTION=300y",
+		"SLUICE_MAX_BODY=4 MiB", "SLUICE_MAX_BODY=0", "SLUICE_MAX_BODY=1GiB", "SLUICE_MAX_DECODED=1MiB", "SLUICE_MAX_DECODED=lots",
+		"SLUICE_MAX_METRICS=0", "SLUICE_MAX_INFLIGHT=1", "SLUICE_MEMORY=1MiB", "SLUICE_AUTH=yes", "SLUICE_AUTH=on", "SLUICE_LOG=loud",
+		"SLUICE_TABLES=UseDevelopmentStorage=true", "SLUICE_EVENTHUB=x", "SLUICE_EVENTHUB__fullyQualifiedNamespace=x", "SLUICE_CONSUME=self",
+		"SLUICE_KEYS=a:b", "SLUICE_TLS_CERT=x", "SLUICE_DEVICE_RATE=1000", "SLUICE_ROLLUP_RETENTION=5y", "SLUICE_CORS=*", "SLUICE_LP_TAGS=site",
+	} {
+		name, _, _ := strings.Cut(e, "=")
+		var problems Problems
+		_, _, err := Load([]string{e})
+		if !errors.As(err, &problems) || len(problems) != 1 || !strings.HasPrefix(problems[0], name) {
+			t.Errorf("%s: %q", e, problems)
+		}
+	}
+}
+
+func TestAllProblemsAtOnce(t *testing.T) {
+	_, _, err := Load([]string{"SLUICE_SHARDS=none", "SLUICE_MERGE=never", "SLUICE_KEYS=secret-secret", "SLUICE_ADDR=:80\nFORGED=1"})
+	var problems Problems
+	if !errors.As(err, &problems) || len(problems) != 4 {
+		t.Fatalf("%q", problems)
+	}
+	if strings.Contains(err.Error(), "secret-secret") || strings.Contains(err.Error(), "\nFORGED") {
+		t.Error(err)
+	}
+	if want := `SLUICE_SHARDS="none": takes a whole number from 1 to 256`; !strings.Contains(err.Error(), want) {
+		t.Errorf("%v\nlacks %s", err, want)
+	}
+}
+
+func TestUnderHost(t *testing.T) {
+	_, _, err := Load([]string{"FUNCTIONS_CUSTOMHANDLER_PORT=7071"})
+	if err == nil || !strings.Contains(err.Error(), "SLUICE_TABLES") {
+		t.Error(err)
+	}
+	if _, _, err = Load([]string{"FUNCTIONS_CUSTOMHANDLER_PORT=70710", "AZURE_FUNCTIONS_ENVIRONMENT=Development"}); err == nil {
+		t.Error("took a port over 65535")
+	}
+}
+
+func TestUnknownNamesTheNearest(t *testing.T) {
+	_, warnings, err := Load([]string{"SLUICE_RETENTON=7d", "SLUICE_TABLE=x", "SLUCE_DATA=x"})
+	want := []string{
+		"SLUICE_RETENTON: unknown setting, ignored; did you mean SLUICE_RETENTION?",
+		"SLUICE_TABLE: unknown setting, ignored; did you mean SLUICE_TABLES?",
+	}
+	if diff := cmp.Diff(want, warnings); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+}
+
+func TestParseDuration(t *testing.T) {
+	for s, want := range map[string]time.Duration{
+		"0": 0, "0s": 0, "1ns": 1, "2us": 2000, "2µs": 2000, "3ms": 3e6, "90s": 90e9, "1h30m": 90 * time.Minute,
+		"90d": 90 * day, "52w": 364 * day, "10y": 3650 * day, "1d1s": day + time.Second,
+	} {
+		if got, err := ParseDuration(s); err != nil || got != want {
+			t.Errorf("%q: %v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "1", "s", "-1s", "1.5h", "1 s", "1mo", "293y", "9999999999999999999s", "292y1y", "forever", "1h30", "١s"} {
+		if got, err := ParseDuration(s); err == nil {
+			t.Errorf("%q: %v", s, got)
+		}
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	for s, want := range map[string]Size{"0": 0, "1": 1, "12B": 12, "4MiB": 4 << 20, "4MB": 4e6, "1TiB": 1 << 40, "512KiB": 512 << 10} {
+		if got, err := ParseSize(s); err != nil || got != want {
+			t.Errorf("%q: %v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "MiB", "-1", "1.5GiB", "4 MiB", "4mib", "4M", "9223372036854775808", "9007199254740992KiB"} {
+		if got, err := ParseSize(s); err == nil {
+			t.Errorf("%q: %v", s, got)
+		}
+	}
+}
+
+func TestMemory(t *testing.T) {
+	file := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
+	meminfo := file("MemTotal:       16384000 kB\nMemFree: 1 kB\n")
+	for name, c := range map[string]struct {
+		root fstest.MapFS
+		want Size
+	}{
+		"nothing known":    {fstest.MapFS{}, GiB},
+		"machine":          {fstest.MapFS{"proc/meminfo": meminfo}, 16384000 * KiB},
+		"container":        {fstest.MapFS{"proc/meminfo": meminfo, "sys/fs/cgroup/memory.max": file("536870912\n")}, 512 * MiB},
+		"no limit":         {fstest.MapFS{"proc/meminfo": meminfo, "sys/fs/cgroup/memory.max": file("max\n")}, 16384000 * KiB},
+		"version 1":        {fstest.MapFS{"proc/meminfo": meminfo, "sys/fs/cgroup/memory/memory.limit_in_bytes": file("268435456\n")}, 256 * MiB},
+		"version 1, none":  {fstest.MapFS{"proc/meminfo": meminfo, "sys/fs/cgroup/memory/memory.limit_in_bytes": file("9223372036854771712\n")}, 16384000 * KiB},
+		"a parent's limit": {fstest.MapFS{"proc/meminfo": meminfo, "proc/self/cgroup": file("0::/system.slice/sluice.service\n"), "sys/fs/cgroup/system.slice/memory.max": file("1073741824"), "sys/fs/cgroup/system.slice/sluice.service/memory.max": file("max")}, GiB},
+		"version 1, nested": {fstest.MapFS{"proc/meminfo": meminfo, "proc/self/cgroup": file("4:memory:/a\n3:cpu:/b\n"), "sys/fs/cgroup/memory/a/memory.limit_in_bytes": file("104857600"),
+			"sys/fs/cgroup/b/memory.max": file("1")}, 100 * MiB},
+	} {
+		if got := Memory(c.root); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// FuzzSettings holds that no value of any setting does more than be refused,
+// and that sizes read back as they are written.
+func FuzzSettings(f *testing.F) {
+	for _, seed := range []string{"", "0", "90d", "52w", "10y", "forever", "1h30m", "4MiB", "4MB", "127.0.0.1:8080", "[::1]:0", "-1", "9223372036854775807ns", "1.5h", "µs", "\xff", "a\nb"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if d, err := ParseDuration(s); err == nil && d < 0 {
+			t.Errorf("duration %q: %v", s, d)
+		}
+		if a, err := ParseAge(s); err == nil && a < 0 {
+			t.Errorf("age %q: %v", s, a)
+		}
+		if size, err := ParseSize(s); err == nil {
+			if back, err := ParseSize(size.String()); size < 0 || err != nil || back != size {
+				t.Errorf("size %q: %d, written as %s", s, size, size)
+			}
+		}
+		for _, name := range names() {
+			_, _, err := Load([]string{name + "=" + s})
+			var problems Problems
+			if err != nil && !errors.As(err, &problems) {
+				t.Errorf("%s=%q: %v", name, s, err)
+			}
+			for _, p := range problems {
+				if strings.ContainsAny(p, "\n\r") {
+					t.Errorf("%s=%q: more than a line: %q", name, s, p)
+				}
+			}
+		}
+	})
+}

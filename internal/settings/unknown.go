@@ -1,0 +1,63 @@
+package settings
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+const prefix = "SLUICE_"
+
+// unknown warns of names that look like ours and are not, most of them typing
+// errors, and of what is known but does nothing yet.
+func unknown(set map[string]string) (warnings []string) {
+	known := names()
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		if strings.HasPrefix(name, prefix) && !slices.Contains(known, name) {
+			warnings = append(warnings, name+": unknown setting, ignored; did you mean "+nearest(name, known)+"?")
+		}
+	}
+	if set["APPLICATIONINSIGHTS_CONNECTION_STRING"] != "" {
+		warnings = append(warnings, "APPLICATIONINSIGHTS_CONNECTION_STRING: this version does not send to Application Insights yet")
+	}
+	return warnings
+}
+
+// names are all settings of the contract that begin with the prefix.
+func names() (known []string) {
+	for field := range reflect.TypeFor[Settings]().Fields() {
+		if name := field.Tag.Get("env"); strings.HasPrefix(name, prefix) {
+			known = append(known, name)
+		}
+	}
+	for _, l := range later {
+		known = append(known, l.name)
+	}
+	return known
+}
+
+func nearest(name string, known []string) string {
+	return slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
+}
+
+// distance is the Levenshtein distance between two names.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
