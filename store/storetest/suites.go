@@ -50,8 +50,6 @@ type journalCase struct {
 
 var rowsCases []rowsCase
 
-var journalCases []journalCase
-
 func runRowsFaults(t *testing.T, rows store.Rows) {}
 
 func runJournalFaults(t *testing.T, journal store.Journal) {}
