@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io/fs"
@@ -26,11 +27,11 @@ import (
 
 // candidate is an embedded engine reduced to what the load needs.
 type candidate interface {
-	put(key, value []byte) error                                         // durable
-	change(keys [][]byte, f func(i int, old []byte) []byte) error        // one durable transaction
-	scan(from, to []byte, visit func(key, value []byte)) error           // ascending
-	drop(prefix []byte) error                                            // all keys with the prefix, durable
-	settle() error                                                       // ends what runs in the background
+	put(key, value []byte) error                                  // durable
+	change(keys [][]byte, f func(i int, old []byte) []byte) error // one durable transaction
+	scan(from, to []byte, visit func(key, value []byte)) error    // ascending
+	drop(prefix []byte) error                                     // all keys with the prefix, durable
+	settle() error                                                // ends what runs in the background
 	close() error
 }
 
@@ -79,7 +80,7 @@ func (c pebbleCandidate) drop(prefix []byte) error {
 	if err := c.db.DeleteRange(prefix, end, pebbledb.Sync); err != nil {
 		return err
 	}
-	return c.db.Compact(b.ctx(), prefix, end, false)
+	return c.db.Compact(context.Background(), prefix, end, false)
 }
 
 func (c pebbleCandidate) settle() error { return c.db.Flush() }
@@ -292,6 +293,6 @@ func BenchmarkEngineLeaves(b *testing.B) {
 
 type silent struct{}
 
-func (silent) Infof(string, ...any)       {}
-func (silent) Errorf(string, ...any)      {}
-func (silent) Fatalf(f string, a ...any)  { panic(fmt.Sprintf(f, a...)) }
+func (silent) Infof(string, ...any)      {}
+func (silent) Errorf(string, ...any)     {}
+func (silent) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }

@@ -1,0 +1,62 @@
+package pebble
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"sluice/store"
+)
+
+// diskGuard refuses writes before the disk is full, because pebble cannot go on
+// once its log or manifest could not be written, and freeing space takes space.
+type diskGuard struct {
+	fs    vfs.FS
+	dir   string
+	least int64
+	start time.Time
+	// asked is when the free space was last asked for, in nanoseconds since
+	// start, plus 1.
+	asked atomic.Int64
+	free  atomic.Int64
+}
+
+// effect is what a write does to the disk.
+type effect int64
+
+// What adds data needs all of the reserve to be left, what changes or frees
+// some a half or an eighth of it.
+const (
+	adds    effect = 1
+	changes effect = 2
+	frees   effect = 8
+)
+
+const diskInterval = time.Second
+
+func newDiskGuard(o Options, dir string) *diskGuard {
+	return &diskGuard{fs: o.FS, dir: dir, least: o.MinFree, start: time.Now()}
+}
+
+// check asks the file system at most once a second. One that cannot tell is
+// taken for large enough.
+func (g *diskGuard) check(e effect) error {
+	if g.least < 0 {
+		return nil
+	}
+	now := int64(time.Since(g.start)) + 1
+	if last := g.asked.Load(); last == 0 || now-last > int64(diskInterval) {
+		usage, err := g.fs.GetDiskUsage(g.dir)
+		if err != nil {
+			usage.AvailBytes = 1 << 62
+		}
+		g.free.Store(int64(min(usage.AvailBytes, 1<<62)))
+		g.asked.Store(now)
+	}
+	if free, least := g.free.Load(), g.least/int64(e); free < least {
+		return fmt.Errorf("disk of %q has %d MiB left, at least %d are needed: %w", g.dir, free>>20, least>>20, store.ErrUnavailable)
+	}
+	return nil
+}

@@ -1,0 +1,288 @@
+// Package pebble is the embedded store: rows and journal in one folder, kept
+// by the pure Go engine of that name. What a method has answered is synced to
+// the disk. One process owns a folder.
+package pebble
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pebbledb "github.com/cockroachdb/pebble/v2"
+
+	"sluice/store"
+)
+
+// Store is an open folder. It may be used concurrently.
+type Store struct {
+	dir  string
+	opts Options
+	log  *slog.Logger
+	db   *pebbledb.DB
+	lock *folderLock
+	disk *diskGuard
+	// number gives numbers that no other start of this folder gives: ETags and
+	// places of epochs.
+	number  atomic.Uint64
+	lastNum uint64
+	failed  failure
+	rows    *rows
+	journal *journal
+
+	reclaim chan struct{}  // a table was dropped: free its space
+	stop    chan struct{}  // closed by Close
+	tasks   sync.WaitGroup // what runs in the background
+
+	using   sync.RWMutex // held for reading by every call under way
+	closed  bool
+	closing sync.Once
+}
+
+// Open opens the folder dir, which is made if it is missing. It reads nothing
+// that can wait. store.ErrLocked while another process has it (the message says
+// which), store.ErrFormat if a newer version has written it.
+func Open(dir string, opts Options) (*Store, error) {
+	opts = opts.withDefaults()
+	s := &Store{dir: dir, opts: opts, log: opts.Logger, reclaim: make(chan struct{}, 1), stop: make(chan struct{})}
+	s.failed.report = s.reportFailure
+	if err := makeFolder(opts.FS, dir); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	lock, err := lockFolder(opts.FS, dir, opts.Now())
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s.lock = lock
+	if err := s.openLocked(); err != nil {
+		if s.db != nil {
+			err = errors.Join(err, s.db.Close())
+		}
+		return nil, errors.Join(fmt.Errorf("open store in %q: %w", dir, err), lock.release())
+	}
+	s.tasks.Go(s.reclaimLoop)
+	return s, nil
+}
+
+func (s *Store) openLocked() error {
+	s.disk = newDiskGuard(s.opts, s.dir)
+	p := tuned(s.opts)
+	p.Lock = s.lock.lock
+	p.Logger = logAdapter{log: s.log, fail: s.failed.set}
+	p.EventListener = s.events()
+	db, err := pebbledb.Open(s.dir, p)
+	if err != nil {
+		return explain(err)
+	}
+	s.db = db
+	if err := s.begin(); err != nil {
+		return err
+	}
+	if s.rows, err = openRows(s); err != nil {
+		return err
+	}
+	s.journal = newJournal(s)
+	return nil
+}
+
+// explain gives pebble's refusal of a format the meaning that a caller decides
+// by.
+func explain(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: the process must be able to write to the folder and its files", err)
+	}
+	return err
+}
+
+// begin checks the format and takes the numbers of this start. The record of
+// the start is not synced: it lies before everything that a number of it is
+// written with.
+func (s *Store) begin() error {
+	meta, err := readMeta(s.db)
+	if err != nil {
+		return err
+	}
+	if meta.format > formatVersion {
+		return fmt.Errorf("format %d, this version reads up to %d, use a newer one: %w", meta.format, formatVersion, store.ErrFormat)
+	}
+	meta.format = formatVersion
+	meta.starts++
+	if meta.starts >= 1<<(64-numberBits) {
+		return fmt.Errorf("started %d times: %w", meta.starts, store.ErrUnavailable)
+	}
+	if err := s.db.Set(metaKey, meta.encode(), pebbledb.NoSync); err != nil {
+		return fmt.Errorf("write meta: %w", err)
+	}
+	s.number.Store(meta.starts << numberBits)
+	s.lastNum = meta.starts<<numberBits | (1<<numberBits - 1)
+	return nil
+}
+
+// numberBits is how many bits of a number count within a start: 10^12, at
+// 2,000 transactions a second 17 years; the others count starts.
+const numberBits = 40
+
+// next returns a number that was never returned for this folder.
+func (s *Store) next() (uint64, error) {
+	n := s.number.Add(1)
+	if n >= s.lastNum {
+		return 0, fmt.Errorf("numbers of this start are used up, start again: %w", store.ErrUnavailable)
+	}
+	return n, nil
+}
+
+// Rows is the store's rows.
+func (s *Store) Rows() store.Rows { return s.rows }
+
+// Journal is the store's journal.
+func (s *Store) Journal() store.Journal { return s.journal }
+
+// Close ends the store after the calls that are under way, writes what is in
+// memory as tables, so that the next start has nothing to read back, and frees
+// the folder. Later calls fail with store.ErrUnavailable. Closing again does
+// nothing.
+func (s *Store) Close() (err error) {
+	s.closing.Do(func() { err = s.close() })
+	return err
+}
+
+func (s *Store) close() error {
+	close(s.stop)
+	s.tasks.Wait()
+	s.using.Lock()
+	defer s.using.Unlock()
+	s.closed = true
+	if err := s.failed.get(); err != nil {
+		// Pebble cannot be closed after it failed. The folder stays locked until
+		// the process ends, as its files are still open.
+		return err
+	}
+	if err := s.db.Flush(); err != nil {
+		s.log.Warn("store: flush before close", "error", err)
+	}
+	if err := s.db.Close(); err != nil {
+		return errors.Join(fmt.Errorf("close store in %q: %w", s.dir, err), s.lock.release())
+	}
+	return s.lock.release()
+}
+
+// use begins a call: end must be called if err is nil.
+func (s *Store) use(ctx context.Context) (end func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.failed.get(); err != nil {
+		return nil, err
+	}
+	s.using.RLock()
+	if s.closed {
+		s.using.RUnlock()
+		return nil, fmt.Errorf("store in %q is closed: %w", s.dir, store.ErrUnavailable)
+	}
+	return s.using.RUnlock, nil
+}
+
+// Healthy says whether the store can go on at all: an error means that it must
+// be opened again.
+func (s *Store) Healthy() error { return s.failed.get() }
+
+// Ready says whether the store takes writes.
+func (s *Store) Ready() error {
+	if err := s.failed.get(); err != nil {
+		return err
+	}
+	return s.disk.check(adds)
+}
+
+// DiskUsage is the bytes of the store's files, and of the disk they lie on the
+// free ones (0 where the file system does not tell).
+func (s *Store) DiskUsage() (used, free uint64, err error) {
+	end, err := s.use(context.Background())
+	if err != nil {
+		return 0, 0, err
+	}
+	defer end()
+	used = s.db.Metrics().DiskSpaceUsage()
+	if u, err := s.opts.FS.GetDiskUsage(s.dir); err == nil {
+		free = u.AvailBytes
+	}
+	return used, free, nil
+}
+
+// reclaimLoop frees the space of dropped tables: once the deletion of their
+// range is written as a table, pebble drops whole files without reading them.
+func (s *Store) reclaimLoop() {
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.reclaim:
+		}
+		if s.failed.get() != nil {
+			return
+		}
+		if _, err := s.db.AsyncFlush(); err != nil {
+			s.log.Warn("store: free the space of dropped tables", "error", err)
+		}
+	}
+}
+
+func (s *Store) freeSoon() {
+	select {
+	case s.reclaim <- struct{}{}:
+	default:
+	}
+}
+
+const formatVersion = 1
+
+var metaKey = []byte{spaceMeta}
+
+// meta is what the store keeps of itself.
+type meta struct{ format, starts uint64 }
+
+func (m meta) encode() []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(nil, m.format), m.starts)
+}
+
+func readMeta(db *pebbledb.DB) (m meta, err error) {
+	v, closer, err := db.Get(metaKey)
+	if errors.Is(err, pebbledb.ErrNotFound) {
+		return meta{format: formatVersion}, nil
+	}
+	if err != nil {
+		return meta{}, fmt.Errorf("read meta: %w", err)
+	}
+	defer closer.Close()
+	r := reader{data: v}
+	m = meta{format: r.uvarint(), starts: r.uvarint()}
+	if r.bad {
+		return meta{}, fmt.Errorf("meta: %w", store.ErrCorrupt)
+	}
+	return m, nil
+}
+
+func (s *Store) events() *pebbledb.EventListener {
+	return &pebbledb.EventListener{
+		// Failed flushes and compactions are tried again by pebble; what they would
+		// have written is still in the log.
+		BackgroundError: func(err error) { s.log.Warn("store: background work failed, it is tried again", "error", err) },
+		DataCorruption: func(i pebbledb.DataCorruptionInfo) {
+			s.log.Error("store: a file is corrupt", "path", i.Path, "error", i.Details)
+		},
+		WriteStallBegin: func(i pebbledb.WriteStallBeginInfo) {
+			s.log.Warn("store: writes wait for compactions", "reason", i.Reason)
+		},
+		WriteStallEnd: func() { s.log.Info("store: writes go on") },
+	}
+}
+
+func (s *Store) reportFailure(err error) {
+	s.log.Error("store: it cannot go on; the folder must be opened again", "folder", s.dir, "error", err, "at", s.opts.Now().UTC().Format(time.RFC3339Nano))
+	s.opts.OnFatal(err)
+}
