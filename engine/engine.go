@@ -2,32 +2,203 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"sluice/store"
 	"sluice/telemetry"
 	"sluice/telemetry/block"
 )
 
 // Engine is the engine over one store. Its methods may be called concurrently.
-type Engine struct{}
+type Engine struct {
+	config  Config
+	rows    store.Rows
+	journal store.Journal
+	now     func() time.Time
+	log     *slog.Logger
+
+	id              string
+	shards, buckets int
+
+	tails    *tailCache
+	merging  []sync.Mutex   // of each shard
+	appended []atomic.Int64 // bytes of each shard since its last merge
+	hurry    chan struct{}  // a shard has appended MergeBytes
+	status   []shardStatus
+	floor    atomic.Int64 // as last read
+}
+
+// Open makes the store if it is new, checks that it was made with the same
+// settings, and returns the engine over it. ErrFormat, ErrMismatch, and the
+// store's errors.
+func Open(ctx context.Context, config Config) (*Engine, error) {
+	config = config.withDefaults()
+	id, err := identify(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		config: config, rows: config.Rows, journal: config.Journal, now: config.Now, log: config.Logger,
+		id: id.id, shards: id.shards, buckets: id.buckets,
+		tails:    newTailCache(config.TailBytes),
+		merging:  make([]sync.Mutex, id.shards),
+		appended: make([]atomic.Int64, id.shards),
+		hurry:    make(chan struct{}, 1),
+		status:   make([]shardStatus, id.shards),
+	}
+	_, err = e.readFloor(ctx)
+	return e, err
+}
 
 // View begins an answer.
-func (e *Engine) View() *View { return &View{engine: e} }
+func (e *Engine) View() *View { return &View{engine: e, shards: map[int]*shardView{}} }
 
 // Shards is the number of shards.
-func (e *Engine) Shards() int { panic("not yet") }
+func (e *Engine) Shards() int { return e.shards }
 
 // Shard is the shard of a device.
-func (e *Engine) Shard(device string) int { panic("not yet") }
+func (e *Engine) Shard(device string) int {
+	shard, _ := place(device, e.shards, e.buckets)
+	return shard
+}
+
+// Floor is the floor of retention as this engine last read it, in nanoseconds
+// since the Unix epoch: a reading before it would not be kept.
+func (e *Engine) Floor() int64 { return e.floor.Load() }
+
+// readFloor reads the floor of retention.
+func (e *Engine) readFloor(ctx context.Context) (int64, error) {
+	row, err := readFloor(ctx, e.rows)
+	if err == nil {
+		e.floor.Store(row.floor)
+	}
+	return row.floor, err
+}
 
 // Append makes devices' readings, all of one shard and in ascending order of
 // ids, durable. Failed, parts may be durable or become so; appending the same
 // again is safe.
 func (e *Engine) Append(ctx context.Context, shard int, devices []block.Device) error {
-	panic("not yet")
+	entries, size, err := e.encode(devices)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	if err := e.journal.Append(ctx, shard, entries); err != nil {
+		return fmt.Errorf("append to shard %d: %w", shard, err)
+	}
+	if before := e.appended[shard].Add(size) - size; before < e.config.MergeBytes && before+size >= e.config.MergeBytes {
+		select {
+		case e.hurry <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// encode cuts devices by bucket and into entries.
+func (e *Engine) encode(devices []block.Device) ([]store.Entry, int64, error) {
+	byBucket := map[int][]block.Device{0: devices}
+	if e.buckets > 1 {
+		clear(byBucket)
+		for _, d := range devices {
+			_, bucket := place(d.ID, e.shards, e.buckets)
+			byBucket[bucket] = append(byBucket[bucket], d)
+		}
+	}
+	var entries []store.Entry
+	var size int64
+	for bucket := range e.buckets {
+		part := byBucket[bucket]
+		if len(part) == 0 {
+			continue
+		}
+		blocks, err := block.Encode(part, store.MaxEntry)
+		if err != nil {
+			return nil, 0, fmt.Errorf("encode a block: %w", err)
+		}
+		for _, data := range blocks {
+			entries = append(entries, store.Entry{Bucket: bucket, Data: data})
+			size += int64(len(data))
+		}
+	}
+	return entries, size, nil
 }
 
 // Delete deletes a device: once it has returned nil, nothing that was accepted
 // under stamp or a lower one is in any answer.
 func (e *Engine) Delete(ctx context.Context, device string, stamp telemetry.Stamp) error {
-	panic("not yet")
+	return e.Append(ctx, e.Shard(device), []block.Device{{ID: device, Cut: stamp}})
+}
+
+// Run merges and keeps retention until ctx ends.
+func (e *Engine) Run(ctx context.Context) {
+	tick := time.NewTicker(e.config.Merge)
+	defer tick.Stop()
+	for {
+		all := true
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-e.hurry:
+			all = false
+		}
+		if err := e.mergeShards(ctx, all); err != nil && ctx.Err() == nil {
+			e.log.Error("merge failed, it is tried again at the next round", "error", err)
+		}
+		if !all {
+			continue
+		}
+		if err := e.Retain(ctx); err != nil && ctx.Err() == nil {
+			e.log.Error("retention failed, it is tried again at the next round", "error", err)
+		}
+	}
+}
+
+// Compact merges all shards once and keeps retention: what Run does at each
+// tick.
+func (e *Engine) Compact(ctx context.Context) error {
+	return errors.Join(e.mergeShards(ctx, true), e.Retain(ctx))
+}
+
+func (e *Engine) mergeShards(ctx context.Context, all bool) error {
+	var group errgroup.Group
+	group.SetLimit(e.config.Parallel)
+	errs := make([]error, e.shards)
+	for shard := range e.shards {
+		if !all && e.appended[shard].Load() < e.config.MergeBytes {
+			continue
+		}
+		merge := func() error {
+			errs[shard] = e.mergeAndTell(ctx, shard)
+			return nil
+		}
+		if e.config.Parallel == 1 {
+			_ = merge()
+		} else {
+			group.Go(merge)
+		}
+	}
+	_ = group.Wait()
+	return errors.Join(errs...)
+}
+
+func (e *Engine) mergeAndTell(ctx context.Context, shard int) error {
+	begun := e.now()
+	size := e.appended[shard].Swap(0)
+	merged, err := e.MergeShard(ctx, shard)
+	if err != nil {
+		e.appended[shard].Add(size)
+	} else if merged > 0 {
+		e.log.Debug("merged", "shard", shard, "entries", merged, "bytes", size, "took", e.now().Sub(begun))
+	}
+	e.status[shard].note(e.now(), err)
+	return err
 }

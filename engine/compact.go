@@ -1,0 +1,211 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sluice/store"
+	"sluice/telemetry/block"
+)
+
+const (
+	// chunkBytes is how much of the journal, as encoded, is merged at a time: what
+	// bounds the memory of a run.
+	chunkBytes = 8 << 20
+	// idleEpoch is how old an epoch without entries gets: journals of idle shards
+	// move on, so that the tables of their past can go.
+	idleEpoch = time.Hour
+	// An abandoned run starts again from the head; more often than this something
+	// else is wrong.
+	maxAbandoned = 8
+)
+
+// errAbandoned ends a run of which a write was refused: another compactor was
+// first.
+var errAbandoned = errors.New("another compactor was first")
+
+// MergeShard opens the shard's next epoch if the newest has entries, seals
+// those before it, merges them into leaves and lists, and moves the head. It
+// may be stopped anywhere and run by several processes at once. It returns the
+// number of entries merged.
+func (e *Engine) MergeShard(ctx context.Context, shard int) (int, error) {
+	e.merging[shard].Lock()
+	defer e.merging[shard].Unlock()
+	for range maxAbandoned {
+		n, err := e.mergeOnce(ctx, shard)
+		if err == nil || !errors.Is(err, errAbandoned) {
+			return n, err
+		}
+		e.log.Debug("merge starts again", "shard", shard, "reason", err)
+	}
+	return 0, fmt.Errorf("merge shard %d: %w, %d times", shard, errAbandoned, maxAbandoned)
+}
+
+func (e *Engine) mergeOnce(ctx context.Context, shard int) (int, error) {
+	head, err := e.rotate(ctx, shard)
+	if err != nil {
+		return 0, err
+	}
+	if len(head.Epochs) < 2 {
+		return 0, nil
+	}
+	sealed := head.Epochs[:len(head.Epochs)-1]
+	for _, epoch := range sealed {
+		if err := e.journal.Seal(ctx, shard, epoch); err != nil {
+			return 0, fmt.Errorf("seal epoch %d of shard %d: %w", epoch.Number, shard, err)
+		}
+	}
+	merged, err := e.mergeEpochs(ctx, shard, sealed)
+	if err != nil {
+		return 0, err
+	}
+	return merged, e.moveHead(ctx, shard, head, sealed)
+}
+
+// rotate opens the next epoch if there is something in the newest one, or if
+// it is old. It returns the head by which to merge.
+func (e *Engine) rotate(ctx context.Context, shard int) (store.Head, error) {
+	head, err := e.journal.Head(ctx, shard)
+	if err != nil || len(head.Epochs) == 0 {
+		return head, err
+	}
+	newest := head.Epochs[len(head.Epochs)-1]
+	if e.now().Sub(time.Unix(0, newest.Opened)) < idleEpoch {
+		if used, err := e.hasEntries(ctx, shard, newest); err != nil || !used {
+			return head, err
+		}
+	}
+	next, err := e.journal.Open(ctx, shard, head)
+	if errors.Is(err, store.ErrStale) {
+		return head, fmt.Errorf("%w: it opened an epoch", errAbandoned)
+	}
+	return next, err
+}
+
+func (e *Engine) hasEntries(ctx context.Context, shard int, epoch store.Epoch) (bool, error) {
+	for token, first := "", true; first || token != ""; first = false {
+		page, err := e.journal.Scan(ctx, shard, epoch, token)
+		if errors.Is(err, store.ErrGone) {
+			return false, fmt.Errorf("%w: epoch %d is gone", errAbandoned, epoch.Number)
+		}
+		if err != nil || len(page.Entries) > 0 {
+			return err == nil, err
+		}
+		token = page.Next
+	}
+	return false, nil
+}
+
+// mergeEpochs merges what sealed epochs hold, a chunk at a time: any part may
+// be merged on its own, and again.
+func (e *Engine) mergeEpochs(ctx context.Context, shard int, epochs []store.Epoch) (int, error) {
+	var chunk []store.Entry
+	size, merged := 0, 0
+	flush := func() error {
+		if len(chunk) == 0 {
+			return nil
+		}
+		err := e.mergeEntries(ctx, shard, chunk)
+		merged += len(chunk)
+		chunk, size = nil, 0
+		return err
+	}
+	for _, epoch := range epochs {
+		for token, first := "", true; first || token != ""; first = false {
+			page, err := e.journal.Scan(ctx, shard, epoch, token)
+			if errors.Is(err, store.ErrGone) {
+				return merged, fmt.Errorf("%w: epoch %d is gone", errAbandoned, epoch.Number)
+			}
+			if err != nil {
+				return merged, fmt.Errorf("read epoch %d of shard %d: %w", epoch.Number, shard, err)
+			}
+			for _, entry := range page.Entries {
+				chunk, size = append(chunk, entry), size+len(entry.Data)
+				if size >= chunkBytes {
+					if err := flush(); err != nil {
+						return merged, err
+					}
+				}
+			}
+			token = page.Next
+		}
+	}
+	return merged, flush()
+}
+
+// mergeEntries merges one chunk.
+func (e *Engine) mergeEntries(ctx context.Context, shard int, entries []store.Entry) error {
+	parts := map[string][]*block.Device{}
+	for _, entry := range entries {
+		devices, err := block.Decode(entry.Data)
+		if err != nil {
+			return fmt.Errorf("%w: entry %s of shard %d: %w", ErrCorrupt, entry.ID, shard, err)
+		}
+		for i := range devices {
+			parts[devices[i].ID] = append(parts[devices[i].ID], &devices[i])
+		}
+	}
+	floor, err := e.readFloor(ctx)
+	if err != nil {
+		return err
+	}
+	ids := make([]string, 0, len(parts))
+	for id := range parts {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for len(ids) > 0 {
+		n := batchSize(ids, parts)
+		m := merge{engine: e, shard: partition(shard), floor: floor}
+		if err := m.devices(ctx, ids[:n], parts); err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+// batchSize is how many of the devices are merged together.
+func batchSize(ids []string, parts map[string][]*block.Device) int {
+	metrics := 0
+	for i, id := range ids {
+		most := 0
+		for _, d := range parts[id] {
+			most = max(most, len(d.Readings.Columns)+len(d.Tags))
+		}
+		if metrics += most; i > 0 && (i >= batchDevices || metrics > batchMetrics) {
+			return i
+		}
+	}
+	return len(ids)
+}
+
+// moveHead takes merged epochs out of the head. If it changed meanwhile but
+// still names them all and says the same otherwise, only the write is tried
+// again: what was merged stays right (rule 4).
+func (e *Engine) moveHead(ctx context.Context, shard int, head store.Head, merged []store.Epoch) error {
+	for range maxAbandoned {
+		to := head
+		to.Epochs = head.Epochs[len(merged):]
+		err := e.journal.Update(ctx, shard, head, to)
+		if err == nil {
+			e.tails.forget(merged)
+			return nil
+		}
+		if !errors.Is(err, store.ErrStale) {
+			return fmt.Errorf("move the head of shard %d: %w", shard, err)
+		}
+		again, err := e.journal.Head(ctx, shard)
+		if err != nil {
+			return err
+		}
+		if len(again.Epochs) <= len(merged) || !slices.Equal(again.Epochs[:len(merged)], merged) || string(again.State) != string(head.State) {
+			return fmt.Errorf("%w: it moved the head", errAbandoned)
+		}
+		head = again
+	}
+	return errAbandoned
+}

@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sluice/store"
+)
+
+// The floor of retention is a row of the config table: no reading before
+// "floor" is accepted, made, or read. It only rises, and by time that passed:
+// "trusted" is the store's own idea of now, which follows the clock of whoever
+// raises the floor, but by at most twice the time since somebody did, of which
+// at most an hour counts. A clock that jumps a year ahead thus deletes two
+// hours more, not a year; a store that slept for a day catches up in a day.
+// Shorter retention takes effect at once, as the settings ask for it.
+const (
+	floorKey     = "floor"
+	floorGap     = time.Hour
+	oldestFloor  = int64(946684800) * int64(time.Second) // 2000-01-01
+	floorCadence = time.Minute
+)
+
+type floorRow struct {
+	floor, trusted, seen int64
+	etag                 store.ETag
+}
+
+func readFloor(ctx context.Context, rows store.Rows) (floorRow, error) {
+	row, err := rows.Get(ctx, configTable, "config", floorKey)
+	if err != nil {
+		return floorRow{}, fmt.Errorf("read the floor of retention: %w", err)
+	}
+	return floorRow{intOf(row, "floor"), intOf(row, "trusted"), intOf(row, "seen"), row.ETag}, nil
+}
+
+// next is the row after now was seen, with everything of the journal from
+// oldest on not merged yet (0: nothing is waiting).
+func (f floorRow) next(now, oldest int64, retention time.Duration) floorRow {
+	passed := min(max(now-f.seen, 0), int64(floorGap))
+	trusted := max(f.trusted, min(now, f.trusted+2*passed))
+	f.trusted, f.seen = trusted, now
+	if retention > 0 {
+		at := trusted
+		if oldest > 0 {
+			at = min(at, oldest)
+		}
+		f.floor = max(f.floor, day(at-int64(retention))*nanosPerDay)
+	}
+	return f
+}
+
+// raiseFloor makes or raises the floor and returns it.
+func raiseFloor(ctx context.Context, c Config) (int64, error) {
+	return raiseFloorBehind(ctx, c, 0)
+}
+
+func raiseFloorBehind(ctx context.Context, c Config, oldest int64) (int64, error) {
+	now := c.Now().UnixNano()
+	row, err := readFloor(ctx, c.Rows)
+	op := store.Op{Kind: store.Replace, Key: floorKey, IfMatch: row.etag}
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		row = floorRow{floor: oldestFloor, trusted: now, seen: now}
+		op = store.Op{Kind: store.Insert, Key: floorKey}
+	case err != nil:
+		return 0, err
+	}
+	next := row.next(now, oldest, c.Retention)
+	if err == nil && next.floor == row.floor && next.seen-row.seen < int64(floorCadence) && next.seen >= row.seen {
+		return row.floor, nil
+	}
+	op.Properties = []store.Property{
+		{Name: "floor", Value: next.floor}, {Name: "seen", Value: next.seen}, {Name: "trusted", Value: next.trusted},
+	}
+	if err := c.Rows.Commit(ctx, configTable, "config", []store.Op{op}); err != nil {
+		if refused(err) { // somebody else raised it
+			row, err = readFloor(ctx, c.Rows)
+			return row.floor, err
+		}
+		return 0, fmt.Errorf("raise the floor of retention: %w", err)
+	}
+	return next.floor, nil
+}

@@ -1,0 +1,73 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// Retain raises the floor of retention, drops the tables of days below it, and
+// frees the journal of what was merged.
+func (e *Engine) Retain(ctx context.Context) error {
+	oldest, err := e.oldestEpoch(ctx)
+	if err != nil {
+		return err
+	}
+	floor, err := raiseFloorBehind(ctx, e.config, oldest)
+	if err != nil {
+		return err
+	}
+	e.floor.Store(floor)
+	days, err := e.leafDays(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range days {
+		if (d+1)*nanosPerDay > floor {
+			continue
+		}
+		if err := e.rows.DropTable(ctx, leafTable(d)); err != nil {
+			return fmt.Errorf("drop %s: %w", leafTable(d), err)
+		}
+		e.log.Info("dropped a day below the floor of retention", "table", leafTable(d))
+	}
+	if err := e.journal.Drop(ctx, e.shards); err != nil {
+		return fmt.Errorf("free the journal: %w", err)
+	}
+	return nil
+}
+
+// oldestEpoch is when the oldest epoch that is not merged was opened, 0
+// without any.
+func (e *Engine) oldestEpoch(ctx context.Context) (int64, error) {
+	oldest := int64(0)
+	for shard := range e.shards {
+		head, err := e.journal.Head(ctx, shard)
+		if err != nil {
+			return 0, fmt.Errorf("read the head of shard %d: %w", shard, err)
+		}
+		if len(head.Epochs) > 0 && (oldest == 0 || head.Epochs[0].Opened < oldest) {
+			oldest = head.Epochs[0].Opened
+		}
+	}
+	return oldest, nil
+}
+
+// leafDays lists the days that have a table of leaves, ascending.
+func (e *Engine) leafDays(ctx context.Context) ([]int64, error) {
+	var days []int64
+	for token, first := "", true; first || token != ""; first = false {
+		tables, next, err := e.rows.Tables(ctx, leafTables, token)
+		if err != nil {
+			return nil, fmt.Errorf("list the tables of days: %w", err)
+		}
+		for _, t := range tables {
+			if d, ok := dayOfTable(t); ok {
+				days = append(days, d)
+			}
+		}
+		token = next
+	}
+	slices.Sort(days)
+	return days, nil
+}
