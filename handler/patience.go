@@ -1,0 +1,78 @@
+package main
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// patience is how long what may take.
+type patience struct {
+	header  time.Duration // until a request's header is there
+	read    time.Duration // until its body is there too
+	request time.Duration // until it is answered
+	export  time.Duration // the same for answers that stream a whole range
+	stall   time.Duration // until the client takes some more of its answer
+	idle    time.Duration // between two requests of a connection
+	opening time.Duration // a request waits for the store to open
+	drain   time.Duration // requests under way have when the process stops
+}
+
+// The Functions host gives a handler 30 s to listen, a call 230 s (its front
+// end) and on SIGTERM nothing: all of these are well below.
+var defaultPatience = patience{
+	header:  10 * time.Second,
+	read:    60 * time.Second,
+	request: 60 * time.Second,
+	export:  time.Hour,
+	stall:   30 * time.Second,
+	idle:    120 * time.Second,
+	opening: 30 * time.Second,
+	drain:   20 * time.Second,
+}
+
+const maxHeaderBytes = 64 << 10
+
+func newHTTPServer(h http.Handler, log *slog.Logger, p patience) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: p.header,
+		ReadTimeout:       p.read,
+		WriteTimeout:      p.opening + p.request + p.stall, // progress moves it on, see pacedWriter
+		IdleTimeout:       p.idle,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// pacedWriter lets an answer take as long as it needs while the client takes
+// it: each write has until stall from now.
+type pacedWriter struct {
+	http.ResponseWriter
+	stall time.Duration
+	moved time.Time
+}
+
+func (w *pacedWriter) Write(b []byte) (int, error) {
+	w.move()
+	return w.ResponseWriter.Write(b)
+}
+
+// FlushError sends what is buffered; http.ResponseController finds it.
+func (w *pacedWriter) FlushError() error {
+	w.move()
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Unwrap gives http.ResponseController the writer below.
+func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *pacedWriter) move() {
+	now := time.Now()
+	if now.Sub(w.moved) < w.stall/16 {
+		return
+	}
+	w.moved = now
+	// A writer that cannot is one of a test's; the server's always can.
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(now.Add(w.stall))
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+)
+
+//go:embed home.html
+var home []byte
+
+// readiness is the answer of /readyz.
+type readiness struct {
+	Status string `json:"status"` // ready, degraded, starting, stopping, unready
+	Reason string `json:"reason,omitempty"`
+}
+
+// routes adds the start page and the probes. ready says why readings cannot be
+// accepted, if so; nil while there is no store.
+func (l *life) routes(e *echo.Echo, ready func(context.Context) error) {
+	e.GET("/", func(c echo.Context) error { return c.HTMLBlob(http.StatusOK, home) })
+	e.GET("/healthz", func(c echo.Context) error { return c.JSON(http.StatusOK, readiness{Status: "ok"}) })
+	e.GET("/readyz", func(c echo.Context) error {
+		r := l.readiness(c.Request().Context(), ready)
+		c.Response().Header().Set("Cache-Control", "no-store")
+		if r.Status != "ready" {
+			return c.JSON(http.StatusServiceUnavailable, r)
+		}
+		return c.JSON(http.StatusOK, r)
+	})
+}
+
+func (l *life) readiness(ctx context.Context, ready func(context.Context) error) readiness {
+	switch {
+	case l.stopping.Load():
+		return readiness{"stopping", "the process was asked to stop"}
+	case ready == nil:
+		return readiness{"starting", "the store is being opened"}
+	}
+	if err := ready(ctx); err != nil {
+		return readiness{"unready", err.Error()}
+	}
+	return readiness{Status: "ready"}
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"sluice/internal/settings"
+)
+
+type serveCommand struct{}
+
+// Run serves until it is asked to stop.
+func (serveCommand) Run(w *world, code *int) error {
+	s, warnings, err := settings.Load(w.environ)
+	if err != nil {
+		fmt.Fprintln(w.stderr, err)
+		*code = exitWrong
+		return nil
+	}
+	s.Limit(settings.Memory(os.DirFS("/")))
+	log := slog.New(slog.NewJSONHandler(w.stdout, &slog.HandlerOptions{Level: s.Log}))
+	for _, warning := range warnings {
+		log.Warn(warning)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		// The rest is for what the runtime does not count.
+		debug.SetMemoryLimit(int64(s.Memory) / 10 * 9)
+	}
+	*code = serve(w.ctx, s, log, defaultPatience)
+	return nil
+}
+
+// serve runs the service until ctx ends and returns the exit code. It listens
+// first and opens the store meanwhile: whoever starts the process waits for
+// the port.
+func serve(ctx context.Context, s settings.Settings, log *slog.Logger, p patience) int {
+	listener, err := listen(s)
+	if err != nil {
+		log.Error("cannot listen", "address", s.Listen(), "error", err.Error())
+		return exitFailed
+	}
+	log.Info("listening", "address", listener.Addr().String(), "version", versionText(), "data", s.Data, "memory", s.Memory.String())
+	front := newFront(log, p)
+	server := newHTTPServer(front, log, p)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+
+	opening, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	broken := make(chan error, 1)
+	opened := open(opening, s, log, func(err error) { broken <- err })
+	var house *house
+	code := exitStopped
+	for running := true; running; {
+		select {
+		case o := <-opened:
+			opened = nil
+			if o.err != nil {
+				code, running = o.fail(ctx, log), false
+				break
+			}
+			house = o.house
+			front.open(newApp(house, front.life, log, p))
+			log.Info("ready", "shards", s.Shards, "took", time.Since(front.life.started).String())
+		case err := <-served:
+			log.Error("stopped serving", "error", err.Error())
+			code, running = exitFailed, false
+		case err := <-broken:
+			// What the store holds in memory and on the disk may differ: nothing more
+			// can be written, and whoever asked for it gets no answer.
+			log.Error("the store cannot go on", "error", err.Error())
+			_ = server.Close()
+			return exitFailed
+		case <-ctx.Done():
+			running = false
+		}
+	}
+	giveUp()
+	if err := shutDown(front, server, house, opened, p); err != nil {
+		log.Error("did not stop cleanly", "error", err.Error())
+		return exitFailed
+	}
+	log.Info("stopped")
+	return code
+}
+
+// shutDown ends everything in the order in which nothing acknowledged is lost:
+// no new requests, those under way are answered, then what stands behind them.
+func shutDown(front *front, server *http.Server, house *house, opening <-chan opened, p patience) error {
+	front.stop()
+	ctx, cancel := context.WithTimeout(context.Background(), p.drain)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil // clients that took too long: their requests were not answered, so nothing was promised
+		_ = server.Close()
+	}
+	if opening != nil {
+		house = (<-opening).house
+	}
+	if house != nil {
+		err = errors.Join(err, house.close())
+	}
+	return err
+}
+
+func listen(s settings.Settings) (net.Listener, error) {
+	listener, err := net.Listen("tcp", s.Listen())
+	if err != nil {
+		return nil, err
+	}
+	// A name such as localhost may mean anything.
+	if tcp, ok := listener.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+		_ = listener.Close()
+		return nil, fmt.Errorf("%s is not loopback, and there is no access control yet", listener.Addr())
+	}
+	return netutil.LimitListener(listener, connections(s.Memory)), nil
+}
+
+// connections bounds how many are open at once: each costs some ten KiB idle.
+func connections(memory settings.Size) int {
+	return int(min(max(memory/(64*settings.KiB), 256), 65536))
+}
+
+// opened is how the opening of the store ended.
+type opened struct {
+	house *house
+	err   error
+}
+
+func open(ctx context.Context, s settings.Settings, log *slog.Logger, fatal func(error)) <-chan opened {
+	done := make(chan opened, 1)
+	go func() {
+		house, err := openHouse(ctx, s, log, fatal)
+		done <- opened{house, err}
+	}()
+	return done
+}
+
+// fail says why the store did not open, and which exit code that means.
+func (o opened) fail(ctx context.Context, log *slog.Logger) int {
+	if ctx.Err() != nil {
+		return exitStopped
+	}
+	log.Error("cannot open the store", "error", o.err.Error())
+	if isWrongSetting(o.err) {
+		return exitWrong
+	}
+	return exitFailed
+}
+
+// isWrongSetting says whether the local disk shows that a setting is wrong.
+func isWrongSetting(err error) bool {
+	var wrong *settingError
+	return errors.As(err, &wrong)
+}
+
+// settingError is a setting that only the local disk shows to be wrong.
+type settingError struct {
+	name string
+	err  error
+}
+
+func (e *settingError) Error() string { return e.name + ": " + strings.TrimSpace(e.err.Error()) }
+
+func (e *settingError) Unwrap() error { return e.err }

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// status is the answer of /api/v1/status.
+type status struct {
+	Version string     `json:"version"`
+	Started time.Time  `json:"started"`
+	Uptime  int64      `json:"uptimeSeconds"`
+	Store   storeState `json:"store"`
+	Shards  []shard    `json:"shards"`
+	// Lag is the age of the oldest readings that are not merged yet, at most.
+	Lag int64 `json:"lagSeconds"`
+}
+
+type storeState struct {
+	ID    string    `json:"id"`
+	Floor time.Time `json:"floor"` // nothing earlier is kept
+	Bytes uint64    `json:"bytes"`
+	Free  uint64    `json:"freeBytes"` // of the disk; 0 where it does not tell
+}
+
+type shard struct {
+	Epochs     int        `json:"epochs"` // of the head
+	Oldest     *time.Time `json:"oldest"` // when the first of them was opened
+	Unmerged   int64      `json:"unmergedBytes"`
+	LastMerged *time.Time `json:"lastMerged"`
+	LastError  string     `json:"lastError,omitempty"`
+}
+
+func statusHandler(h *house, l *life) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		answer, err := h.status(c.Request().Context())
+		if err != nil {
+			return err
+		}
+		answer.Version, answer.Started = versionText(), l.started.UTC()
+		answer.Uptime = int64(time.Since(l.started).Seconds())
+		c.Response().Header().Set("Cache-Control", "no-store")
+		return c.JSON(http.StatusOK, answer)
+	}
+}
+
+func (h *house) status(ctx context.Context) (status, error) {
+	e, err := h.engine.Status(ctx)
+	if err != nil {
+		return status{}, err
+	}
+	used, free, err := h.store.DiskUsage()
+	if err != nil {
+		return status{}, err
+	}
+	answer := status{Store: storeState{ID: e.StoreID, Floor: time.Unix(0, e.Floor).UTC(), Bytes: used, Free: free}}
+	for _, s := range e.Shards {
+		answer.Shards = append(answer.Shards, shard{
+			Epochs: s.Epochs, Oldest: known(s.Oldest), Unmerged: s.Appended, LastMerged: known(s.LastMerged), LastError: s.LastError,
+		})
+		if s.Appended > 0 && !s.Oldest.IsZero() {
+			answer.Lag = max(answer.Lag, int64(time.Since(s.Oldest).Seconds()))
+		}
+	}
+	return answer, nil
+}
+
+func known(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
