@@ -12,6 +12,11 @@ import "sluice/telemetry"
 // several rows of the same time. Rows without any value do not occur in
 // resolved frames.
 //
+// A frame is in normal form, so that equal content is reflect.DeepEqual: no
+// slice is empty but not nil, no column is without values, and Rows, Kinds and
+// Texts of a column are nil exactly when they may be. All functions here ask for
+// it and return it.
+//
 // The slices of a frame may be shared with other frames: never change them in
 // place.
 type Frame struct {
