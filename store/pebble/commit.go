@@ -70,7 +70,7 @@ func (r *rows) applyOps(t *table, name, partition string, ops []store.Op) (*pebb
 	if t.dropped {
 		return nil, noTable(name)
 	}
-	tag, err := r.s.next()
+	tag, err := r.s.numbers.next()
 	if err != nil {
 		return nil, err
 	}

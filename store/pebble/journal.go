@@ -164,7 +164,7 @@ func (sh *shard) open(b *pebbledb.Batch) (head, error) {
 	if err := sh.j.s.disk.check(changes); err != nil {
 		return head{}, err
 	}
-	place, err := sh.j.s.next()
+	place, err := sh.j.s.numbers.next()
 	if err != nil {
 		return head{}, err
 	}

@@ -102,7 +102,7 @@ func (r *rows) createTable(name string) error {
 	if err := r.s.disk.check(adds); err != nil {
 		return err
 	}
-	id, err := r.s.next()
+	id, err := r.s.numbers.next()
 	if err != nil {
 		return err
 	}

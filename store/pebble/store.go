@@ -5,13 +5,11 @@ package pebble
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
@@ -21,16 +19,13 @@ import (
 
 // Store is an open folder. It may be used concurrently.
 type Store struct {
-	dir  string
-	opts Options
-	log  *slog.Logger
-	db   *pebbledb.DB
-	lock *folderLock
-	disk *diskGuard
-	// number gives numbers that no other start of this folder gives: ETags and
-	// places of epochs.
-	number  atomic.Uint64
-	lastNum uint64
+	dir     string
+	opts    Options
+	log     *slog.Logger
+	db      *pebbledb.DB
+	lock    *folderLock
+	disk    *diskGuard
+	numbers *numbers
 	failed  failure
 	rows    *rows
 	journal *journal
@@ -80,7 +75,7 @@ func (s *Store) openLocked() error {
 		return explain(err)
 	}
 	s.db = db
-	if err := s.begin(); err != nil {
+	if s.numbers, err = s.begin(); err != nil {
 		return err
 	}
 	if s.rows, err = openRows(s); err != nil {
@@ -97,43 +92,6 @@ func explain(err error) error {
 		return fmt.Errorf("%w: the process must be able to write to the folder and its files", err)
 	}
 	return err
-}
-
-// begin checks the format and takes the numbers of this start. The record of
-// the start is not synced: it lies before everything that a number of it is
-// written with.
-func (s *Store) begin() error {
-	meta, err := readMeta(s.db)
-	if err != nil {
-		return err
-	}
-	if meta.format > formatVersion {
-		return fmt.Errorf("format %d, this version reads up to %d, use a newer one: %w", meta.format, formatVersion, store.ErrFormat)
-	}
-	meta.format = formatVersion
-	meta.starts++
-	if meta.starts >= 1<<(64-numberBits) {
-		return fmt.Errorf("started %d times: %w", meta.starts, store.ErrUnavailable)
-	}
-	if err := s.db.Set(metaKey, meta.encode(), pebbledb.NoSync); err != nil {
-		return fmt.Errorf("write meta: %w", err)
-	}
-	s.number.Store(meta.starts << numberBits)
-	s.lastNum = meta.starts<<numberBits | (1<<numberBits - 1)
-	return nil
-}
-
-// numberBits is how many bits of a number count within a start: 10^12, at
-// 2,000 transactions a second 17 years; the others count starts.
-const numberBits = 40
-
-// next returns a number that was never returned for this folder.
-func (s *Store) next() (uint64, error) {
-	n := s.number.Add(1)
-	if n >= s.lastNum {
-		return 0, fmt.Errorf("numbers of this start are used up, start again: %w", store.ErrUnavailable)
-	}
-	return n, nil
 }
 
 // Rows is the store's rows.
@@ -237,34 +195,6 @@ func (s *Store) freeSoon() {
 	case s.reclaim <- struct{}{}:
 	default:
 	}
-}
-
-const formatVersion = 1
-
-var metaKey = []byte{spaceMeta}
-
-// meta is what the store keeps of itself.
-type meta struct{ format, starts uint64 }
-
-func (m meta) encode() []byte {
-	return binary.AppendUvarint(binary.AppendUvarint(nil, m.format), m.starts)
-}
-
-func readMeta(db *pebbledb.DB) (m meta, err error) {
-	v, closer, err := db.Get(metaKey)
-	if errors.Is(err, pebbledb.ErrNotFound) {
-		return meta{format: formatVersion}, nil
-	}
-	if err != nil {
-		return meta{}, fmt.Errorf("read meta: %w", err)
-	}
-	defer closer.Close()
-	r := reader{data: v}
-	m = meta{format: r.uvarint(), starts: r.uvarint()}
-	if r.bad {
-		return meta{}, fmt.Errorf("meta: %w", store.ErrCorrupt)
-	}
-	return m, nil
 }
 
 func (s *Store) events() *pebbledb.EventListener {

@@ -11,10 +11,6 @@ import (
 	"sluice/store"
 )
 
-// durable is how every write of a caller is applied. Crash tests fail with
-// NoSync here.
-var durable = pebbledb.Sync
-
 // apply puts a batch into the log and makes it visible, in that order for all
 // callers; it is durable only when wait has returned nil. Callers hold the lock
 // of what they change for apply only, so that concurrent writes share a sync.
@@ -29,7 +25,7 @@ func (s *Store) apply(b *pebbledb.Batch) (err error) {
 			err = s.fail(fmt.Errorf("commit: %v", r))
 		}
 	}()
-	if err := s.db.ApplyNoSyncWait(b, durable); err != nil {
+	if err := s.db.ApplyNoSyncWait(b, pebbledb.Sync); err != nil {
 		return s.fail(fmt.Errorf("commit: %w", err))
 	}
 	return nil
@@ -42,7 +38,6 @@ func (s *Store) wait(b *pebbledb.Batch) error {
 	if err := b.SyncWait(); err != nil {
 		return s.fail(fmt.Errorf("sync the log: %w", err))
 	}
-	// Another writer may have learned of a failure that this one's sync preceded.
 	if err := b.Close(); err != nil {
 		return fmt.Errorf("close batch: %w", err)
 	}
