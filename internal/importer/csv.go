@@ -113,21 +113,13 @@ func find(columns []string, name, flag string, usual ...string) (int, error) {
 }
 
 func (s *csvSource) resolveMetrics(columns []string, m Mapping) error {
-	names := m.Metrics
-	if len(names) == 0 {
-		for i, c := range columns {
-			if i != s.time && i != s.device {
-				names = append(names, c+"="+c)
-			}
+	for _, t := range m.Text {
+		if _, err := find(columns, t, "--text"); err != nil {
+			return err
 		}
 	}
 	taken := map[string]bool{}
-	for _, n := range names {
-		col, metric := splitMetric(n)
-		index, err := find(columns, col, "--metric")
-		if err != nil {
-			return err
-		}
+	add := func(index int, metric string) error {
 		if taken[metric] {
 			return fmt.Errorf("two columns would be the metric %q", metric)
 		}
@@ -136,10 +128,31 @@ func (s *csvSource) resolveMetrics(columns []string, m Mapping) error {
 		if err != nil {
 			return fmt.Errorf("metric %q: %w", metric, err)
 		}
-		s.metrics = append(s.metrics, column{index, quoted, slices.Contains(m.Text, col)})
+		s.metrics = append(s.metrics, column{index, quoted, slices.Contains(m.Text, columns[index])})
+		return nil
 	}
-	for _, t := range m.Text {
-		if _, err := find(columns, t, "--text"); err != nil {
+	if len(m.Metrics) == 0 {
+		return s.addOthers(columns, add)
+	}
+	for _, text := range m.Metrics {
+		index, metric, err := splitMetric(columns, text)
+		if err == nil {
+			err = add(index, metric)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addOthers makes metrics of all columns that are nothing else.
+func (s *csvSource) addOthers(columns []string, add func(int, string) error) error {
+	for i, name := range columns {
+		if i == s.time || i == s.device {
+			continue
+		}
+		if err := add(i, name); err != nil {
 			return err
 		}
 	}
@@ -149,16 +162,24 @@ func (s *csvSource) resolveMetrics(columns []string, m Mapping) error {
 	return nil
 }
 
-// splitMetric splits column=metric at the last =, as a column may have one in
-// its name; without, both are the same.
-func splitMetric(s string) (col, metric string) {
-	if n := len(s) / 2; len(s)%2 == 1 && s[n] == '=' && s[:n] == s[n+1:] {
-		return s[:n], s[:n]
+// splitMetric reads column=metric, or a column's name alone. As a column may
+// have a = in its name, the longest one that there is counts.
+func splitMetric(columns []string, text string) (index int, metric string, err error) {
+	if i := slices.Index(columns, text); i >= 0 {
+		return i, text, nil
 	}
-	if i := strings.LastIndexByte(s, '='); i > 0 {
-		return s[:i], s[i+1:]
+	for end := len(text); ; {
+		end = strings.LastIndexByte(text[:end], '=')
+		if end < 0 {
+			break
+		}
+		if i := slices.Index(columns, text[:end]); i >= 0 {
+			return i, text[end+1:], nil
+		}
 	}
-	return s, s
+	name, _, _ := strings.Cut(text, "=")
+	_, err = find(columns, name, "--metric")
+	return 0, "", err
 }
 
 func (s *csvSource) next() (record, error) {
