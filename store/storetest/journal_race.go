@@ -124,6 +124,9 @@ func appenders(t *testing.T, j store.Journal, n int) *crowd {
 				}
 				flush := []store.Entry{entry(w, "writer %d flush %d", w, i), entry(w+n, "writer %d flush %d", w, i)}
 				if err := j.Append(t.Context(), 0, flush); err != nil {
+					if t.Context().Err() != nil {
+						return // the test has failed
+					}
 					t.Errorf("append: %v", err)
 					return
 				}

@@ -48,8 +48,6 @@ type journalCase struct {
 	run  func(*testing.T, store.Journal)
 }
 
-var rowsCases []rowsCase
-
 func runRowsFaults(t *testing.T, rows store.Rows) {}
 
 func runJournalFaults(t *testing.T, journal store.Journal) {}
