@@ -68,7 +68,7 @@ func summarize(id string, f *block.Frame, tags []block.TagChange) entry {
 		e.latest[i] = latest{metric: c.Name, time: f.Times[row], stamp: f.Stamps[row], value: c.Value(c.Len() - 1)}
 	}
 	e.tags = slices.Clone(tags)
-	slices.SortStableFunc(e.tags, func(a, b block.TagChange) int { return cmp.Or(strings.Compare(a.Key, b.Key), compareTags(a, b)) })
+	slices.SortFunc(e.tags, block.TagChange.Compare)
 	e.tags = newestTags(lastOfEach(e.tags, func(a, b block.TagChange) bool { return a.Key == b.Key }))
 	return e
 }
@@ -82,23 +82,11 @@ func newestTags(tags []block.TagChange) []block.TagChange {
 		return tags
 	}
 	byAge := slices.SortedFunc(slices.Values(tags), func(a, b block.TagChange) int {
-		return cmp.Or(-compareTags(a, b), strings.Compare(a.Key, b.Key))
+		return cmp.Or(cmp.Compare(b.Time, a.Time), cmp.Compare(b.Stamp, a.Stamp), strings.Compare(a.Key, b.Key))
 	})
 	kept := byAge[:maxTags]
 	slices.SortFunc(kept, func(a, b block.TagChange) int { return strings.Compare(a.Key, b.Key) })
 	return kept
-}
-
-// compareTags orders changes of one tag: the newest reading's wins, then the
-// highest stamp, then a value over a removal, then the greater value.
-func compareTags(a, b block.TagChange) int {
-	kept := func(t block.TagChange) int {
-		if t.Removed {
-			return 0
-		}
-		return 1
-	}
-	return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Stamp, b.Stamp), kept(a)-kept(b), strings.Compare(a.Value, b.Value))
 }
 
 func lastOfEach[T any](sorted []T, same func(a, b T) bool) []T {
@@ -125,7 +113,7 @@ func join(a, b entry) entry {
 	}
 	out.tags = newestTags(joinSorted(a.tags, b.tags,
 		func(x, y block.TagChange) int { return strings.Compare(x.Key, y.Key) },
-		func(x, y block.TagChange) bool { return compareTags(x, y) > 0 }))
+		func(x, y block.TagChange) bool { return x.Compare(y) > 0 }))
 	out.latest = joinSorted(a.latest, b.latest,
 		func(x, y latest) int { return strings.Compare(x.metric, y.metric) }, newer)
 	return out

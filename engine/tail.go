@@ -148,23 +148,11 @@ func (t *tailIndex) add(entries []store.Entry) (int64, error) {
 		for i := range devices {
 			d := &devices[i]
 			t.devices[d.ID] = append(t.devices[d.ID], d)
-			t.bytes += deviceBytes(d)
+			t.bytes += int64(d.Size())
 		}
 		t.seen[entry.ID] = struct{}{}
 	}
 	return t.bytes - before, nil
-}
-
-// deviceBytes is about what a decoded device takes.
-func deviceBytes(d *block.Device) int64 {
-	n := int64(256 + 16*d.Readings.Len() + 64*len(d.Tags))
-	for i := range d.Readings.Columns {
-		n += 112 + int64(d.Readings.Columns[i].Len())*14
-		for _, s := range d.Readings.Columns[i].Texts {
-			n += int64(len(s)) + 16
-		}
-	}
-	return n
 }
 
 // tail is what of one device is not merged: its blocks in one.

@@ -195,34 +195,38 @@ func (v *View) latest(ctx context.Context, id string, e entry) ([]Latest, error)
 	if err != nil {
 		return nil, err
 	}
-	var out []Latest
+	out := make([]Latest, 0, len(e.latest))
+	omitted := map[int64][]string{} // metrics by time
 	for _, l := range e.latest {
-		if l.time < floor {
-			continue
+		if l.omitted && l.time >= floor {
+			omitted[l.time] = append(omitted[l.time], l.metric)
 		}
+	}
+	values := map[string]telemetry.Value{}
+	for at, metrics := range omitted {
+		if err := v.lookUp(ctx, id, at, metrics, values); err != nil {
+			return nil, err
+		}
+	}
+	for _, l := range e.latest {
 		if l.omitted {
-			if l.value, err = v.lookUp(ctx, id, l); err != nil {
-				return nil, err
-			}
-			if l.value.Kind == telemetry.None {
-				continue // deleted meanwhile
-			}
+			l.value = values[l.metric]
 		}
-		out = append(out, Latest{Metric: l.metric, Time: l.time, Value: l.value})
+		if l.time >= floor && l.value.Kind != telemetry.None { // none: deleted meanwhile
+			out = append(out, Latest{Metric: l.metric, Time: l.time, Value: l.value})
+		}
 	}
 	return out, nil
 }
 
-func (v *View) lookUp(ctx context.Context, id string, l latest) (telemetry.Value, error) {
-	var value telemetry.Value
-	span := Span{From: l.time, To: l.time + 1, Metrics: []string{l.metric}}
-	err := v.Read(ctx, id, span, func(f *block.Frame) error {
-		if f.Len() > 0 && len(f.Columns) > 0 {
-			value = f.Columns[0].Value(0)
+// lookUp reads values of one time.
+func (v *View) lookUp(ctx context.Context, id string, at int64, metrics []string, values map[string]telemetry.Value) error {
+	return v.Read(ctx, id, Span{From: at, To: at + 1, Metrics: metrics}, func(f *block.Frame) error {
+		for i := range f.Columns {
+			values[f.Columns[i].Name] = f.Columns[i].Value(0)
 		}
 		return nil
 	})
-	return value, err
 }
 
 // Unmerged returns the lowest stamp among what of a device is not merged yet;
