@@ -1,0 +1,217 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"sluice/engine"
+	"sluice/internal/httperr"
+	"sluice/telemetry"
+	"sluice/telemetry/block"
+)
+
+// clockSkew is what the clocks of two instances may differ by: a stamp that is
+// as far behind may still be of a reading that arrived in time.
+const clockSkew = 5 * time.Second
+
+// aggregateQuery asks for aggregates of one device or of a fleet.
+type aggregateQuery struct {
+	metrics    []string
+	plan       plan
+	aggregates []aggregate
+	csv        bool
+	now        int64
+}
+
+var aggregateParams = []string{"metric", "from", "to", "step", "agg", "tz", "fill", "format"}
+
+func (s *Service) parseAggregateQuery(p params) (q aggregateQuery, err error) {
+	q.now = s.options.Now().UnixNano()
+	from, to, err := parseRange(p, q.now)
+	if err != nil {
+		return q, err
+	}
+	text, err := p.one("step")
+	if err != nil {
+		return q, err
+	}
+	if q.plan, err = newPlan(from, to, text); err != nil {
+		return q, err
+	}
+	if q.metrics, err = p.list("metric"); err != nil {
+		return q, err
+	}
+	if len(q.metrics) == 0 {
+		return q, invalid("metric is missing: name one or several, separated by commas")
+	}
+	if q.aggregates, err = parseAggregates(p); err != nil {
+		return q, err
+	}
+	format, err := p.choice("format", "json", "csv")
+	if err != nil {
+		return q, err
+	}
+	q.csv = format == "csv"
+	return q, checkLater(p)
+}
+
+// checkLater refuses what is not built yet.
+func checkLater(p params) error {
+	tz, err := p.one("tz")
+	if err != nil {
+		return err
+	}
+	if tz != "" && tz != "UTC" {
+		return unsupported("tz=%s: zones other than UTC are not built yet", telemetry.Quote(tz))
+	}
+	fill, err := p.one("fill")
+	if err != nil {
+		return err
+	}
+	if fill != "" && fill != "none" {
+		return unsupported("fill=%s is not built yet: none is (empty buckets are left out)", telemetry.Quote(fill))
+	}
+	return nil
+}
+
+// series is one line of an answer.
+type series struct {
+	device  string  // "" if it is of a group
+	group   []label // nil if it is of a device, or of all
+	metric  string
+	buckets []bucket
+	settled settled
+}
+
+// settled is up to where buckets are final: those whose end is not after it.
+type settled int64
+
+// settledAt says which buckets are final when lowest is the lowest stamp among
+// what is not merged, if there is any: the lateness has passed since their end,
+// and what arrived by then is merged.
+func (s *Service) settledAt(now int64, lowest telemetry.Stamp, unmerged bool) settled {
+	limit := now - 1 // the contract says more than the lateness
+	if unmerged {
+		limit = min(limit, int64(lowest)-1-int64(clockSkew))
+	}
+	return settled(limit - int64(s.options.Lateness))
+}
+
+// folded is what a device has to say.
+type folded struct {
+	metrics  [][]bucket // as asked for
+	lowest   telemetry.Stamp
+	unmerged bool
+}
+
+// fold reads a device.
+func (s *Service) fold(ctx context.Context, view Reader, id string, q *aggregateQuery, b *budget) (folded, error) {
+	folders := make(map[string]*folder, len(q.metrics))
+	for _, metric := range q.metrics {
+		folders[metric] = newFolder(q.plan, b)
+	}
+	span := engine.Span{From: q.plan.from, To: q.plan.to, Metrics: sorted(q.metrics)}
+	err := view.Read(ctx, id, span, func(frame *block.Frame) error {
+		for i := range frame.Columns {
+			column := &frame.Columns[i]
+			f := folders[column.Name]
+			if f == nil {
+				continue
+			}
+			if err := b.read(column.Len(), frame.Times[0]); err != nil {
+				return err
+			}
+			if err := f.add(frame, column); err != nil {
+				return err
+			}
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return folded{}, err
+	}
+	result := folded{metrics: make([][]bucket, len(q.metrics))}
+	for i, metric := range q.metrics {
+		if result.metrics[i], err = folders[metric].finish(); err != nil {
+			return folded{}, err
+		}
+	}
+	if s.mayBeFinal(q) {
+		result.lowest, result.unmerged, err = view.Unmerged(ctx, id)
+	}
+	return result, err
+}
+
+// mayBeFinal spares the question what is not merged where time alone says that
+// no bucket is final.
+func (s *Service) mayBeFinal(q *aggregateQuery) bool {
+	_, end := q.plan.bucket(q.plan.from)
+	return end <= int64(s.settledAt(q.now, 0, false))
+}
+
+// deviceAggregates is GET /api/v1/devices/{id}/aggregates.
+func (s *Service) deviceAggregates(c echo.Context) error {
+	id, err := deviceID(c)
+	if err != nil {
+		return err
+	}
+	p, err := parseParams(c, aggregateParams...)
+	if err != nil {
+		return err
+	}
+	q, err := s.parseAggregateQuery(p)
+	if err != nil {
+		return err
+	}
+	var a answer
+	err = s.answer(c.Request().Context(), func(ctx context.Context, view Reader) error {
+		info, err := known(ctx, view, id)
+		if err != nil {
+			return err
+		}
+		a, err = s.ofDevice(ctx, view, &info, &q)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.send(c, &q, &a)
+}
+
+func (s *Service) ofDevice(ctx context.Context, view Reader, info *engine.Info, q *aggregateQuery) (answer, error) {
+	f, err := s.fold(ctx, view, info.ID, q, s.newBudget())
+	if over := (*overBudget)(nil); errors.As(err, &over) {
+		first := max(q.plan.from, info.FirstSeen)
+		return answer{}, s.tooLarge(over, over.at-first)
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	a := answer{settled: s.settledAt(q.now, f.lowest, f.unmerged), byDevice: true}
+	for i, metric := range q.metrics {
+		if len(f.metrics[i]) > 0 {
+			a.series = append(a.series, series{device: info.ID, metric: metric, buckets: f.metrics[i], settled: a.settled})
+		}
+	}
+	return a, nil
+}
+
+func (s *Service) newBudget() *budget {
+	return &budget{maxValues: s.options.MaxValues, maxBuckets: s.options.MaxBuckets}
+}
+
+// tooLarge says which range would do: a part of what could be read, which is
+// covered, of the range.
+func (s *Service) tooLarge(over *overBudget, covered int64) error {
+	span := roughDuration(time.Duration(math.Max(0, float64(covered)*0.9)))
+	if over.buckets {
+		return httperr.New(httperr.QueryTooLarge, "the answer has more than %d buckets: a coarser step, fewer devices or metrics, or a range of %s would do",
+			s.options.MaxBuckets, span)
+	}
+	return httperr.New(httperr.QueryTooLarge, "the query reads more than %d values: a range of %s, or fewer devices or metrics, would do",
+		s.options.MaxValues, span)
+}
