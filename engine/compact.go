@@ -12,9 +12,6 @@ import (
 )
 
 const (
-	// chunkBytes is how much of the journal, as encoded, is merged at a time: what
-	// bounds the memory of a run.
-	chunkBytes = 8 << 20
 	// idleEpoch is how old an epoch without entries gets: journals of idle shards
 	// move on, so that the tables of their past can go.
 	idleEpoch = time.Hour
@@ -124,7 +121,7 @@ func (e *Engine) mergeEpochs(ctx context.Context, shard int, epochs []store.Epoc
 			}
 			for _, entry := range page.Entries {
 				chunk, size = append(chunk, entry), size+len(entry.Data)
-				if size >= chunkBytes {
+				if size >= e.limits.chunkBytes {
 					if err := flush(); err != nil {
 						return merged, err
 					}
@@ -158,7 +155,7 @@ func (e *Engine) mergeEntries(ctx context.Context, shard int, entries []store.En
 	}
 	slices.Sort(ids)
 	for len(ids) > 0 {
-		n := batchSize(ids, parts)
+		n := e.limits.batchSize(ids, parts)
 		m := merge{engine: e, shard: partition(shard), floor: floor}
 		if err := m.devices(ctx, ids[:n], parts); err != nil {
 			return err
@@ -169,14 +166,14 @@ func (e *Engine) mergeEntries(ctx context.Context, shard int, entries []store.En
 }
 
 // batchSize is how many of the devices are merged together.
-func batchSize(ids []string, parts map[string][]*block.Device) int {
+func (c *limits) batchSize(ids []string, parts map[string][]*block.Device) int {
 	metrics := 0
 	for i, id := range ids {
 		most := 0
 		for _, d := range parts[id] {
 			most = max(most, len(d.Readings.Columns)+len(d.Tags))
 		}
-		if metrics += most; i > 0 && (i >= batchDevices || metrics > batchMetrics) {
+		if metrics += most; i > 0 && (i >= c.batchDevices || metrics > batchMetrics) {
 			return i
 		}
 	}

@@ -39,6 +39,8 @@ type Config struct {
 	// store is made by the caller's own goroutine.
 	Parallel int
 	Logger   *slog.Logger
+
+	limits *limits // nil: defaultLimits
 }
 
 func (c Config) withDefaults() Config {
@@ -58,6 +60,10 @@ func (c Config) withDefaults() Config {
 	}
 	if c.TailBytes == 0 {
 		c.TailBytes = 128 << 20
+	}
+	if c.limits == nil {
+		l := defaultLimits()
+		c.limits = &l
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

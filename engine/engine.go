@@ -23,6 +23,7 @@ type Engine struct {
 	journal store.Journal
 	now     func() time.Time
 	log     *slog.Logger
+	limits  *limits
 
 	id              string
 	shards, buckets int
@@ -45,7 +46,7 @@ func Open(ctx context.Context, config Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		config: config, rows: config.Rows, journal: config.Journal, now: config.Now, log: config.Logger,
+		config: config, rows: config.Rows, journal: config.Journal, now: config.Now, log: config.Logger, limits: config.limits,
 		id: id.id, shards: id.shards, buckets: id.buckets,
 		tails:    newTailCache(config.TailBytes),
 		merging:  make([]sync.Mutex, id.shards),

@@ -11,15 +11,8 @@ import (
 	"sluice/telemetry/block"
 )
 
-// What a leaf may hold before it is closed, and of what a row's properties may
-// hold (a little less than store's limits, so that names and bounds fit too).
-const (
-	leafRows      = 1000
-	leafBytes     = 64 << 10
-	leafMaxBytes  = 800 << 10
-	leafColumns   = 200
-	propertyBytes = 60 << 10
-)
+// propertyBytes is what one of a row's properties may hold.
+const propertyBytes = 60 << 10
 
 // leaf is a row with a device's readings in (low, high], merged.
 type leaf struct {
@@ -42,20 +35,20 @@ const (
 )
 
 // encodeLeaf makes the properties of a leaf's row.
-func encodeLeaf(low position, f *block.Frame) ([]store.Property, error) {
+func (c *limits) encodeLeaf(low position, f *block.Frame) ([]store.Property, error) {
 	props := []store.Property{
 		{Name: propFormat, Value: int64(Format)},
 		{Name: propLow, Value: string(low)},
 		{Name: propCount, Value: int64(f.Readings())},
 	}
-	if len(f.Columns) <= leafColumns {
+	if len(f.Columns) <= c.leafColumns {
 		if narrow, ok := encodeNarrow(f); ok {
 			props = append(props, narrow...)
 			sortProperties(props)
 			return props, nil
 		}
 	}
-	data, err := encodeBlob([]block.Device{{Readings: *f}})
+	data, err := c.encodeBlob([]block.Device{{Readings: *f}})
 	if err != nil {
 		return nil, fmt.Errorf("encode a leaf: %w", err)
 	}
@@ -94,8 +87,8 @@ func encodeNarrow(f *block.Frame) ([]store.Property, bool) {
 }
 
 // encodeBlob cuts one block over properties.
-func encodeBlob(devices []block.Device) ([]store.Property, error) {
-	blocks, err := block.Encode(devices, leafMaxBytes)
+func (c *limits) encodeBlob(devices []block.Device) ([]store.Property, error) {
+	blocks, err := block.Encode(devices, c.leafMaxBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -218,32 +211,32 @@ type piece struct {
 // cutLeaf cuts a frame into pieces of at most about leafRows rows and leafBytes
 // bytes, the last of which keeps the bound high. It is called with what is
 // above low.
-func cutLeaf(low, high position, f block.Frame) ([]piece, error) {
+func (c *limits) cutLeaf(low, high position, f block.Frame) ([]piece, error) {
 	var pieces []piece
 	for {
 		n := f.Len()
-		if n > leafRows {
-			n = wholeTimes(&f, leafRows)
+		if n > c.leafRows {
+			n = wholeTimes(&f, c.leafRows)
 		}
 		head := f.Slice(0, n)
-		props, err := encodeLeaf(low, &head)
+		props, err := c.encodeLeaf(low, &head)
 		switch size := propsSize(props); {
-		case errors.Is(err, errTooWide) || err == nil && size > leafMaxBytes:
+		case errors.Is(err, errTooWide) || err == nil && size > c.leafMaxBytes:
 			if n = wholeTimes(&f, n/2); n >= head.Len() {
-				return cutWide(pieces, low, high, f)
+				return c.cutWide(pieces, low, high, f)
 			}
 			head = f.Slice(0, n)
-			sub, err := cutLeaf(low, upTo(head.Times[n-1]), head)
+			sub, err := c.cutLeaf(low, upTo(head.Times[n-1]), head)
 			if err != nil {
 				return nil, err
 			}
 			pieces = append(pieces, sub...)
 		case err != nil:
 			return nil, err
-		case size > leafBytes && wholeTimes(&f, n*leafBytes/size) < n:
-			n = wholeTimes(&f, n*leafBytes/size)
+		case size > c.leafBytes && wholeTimes(&f, n*c.leafBytes/size) < n:
+			n = wholeTimes(&f, n*c.leafBytes/size)
 			head = f.Slice(0, n)
-			if props, err = encodeLeaf(low, &head); err != nil {
+			if props, err = c.encodeLeaf(low, &head); err != nil {
 				return nil, err
 			}
 			pieces = append(pieces, piece{upTo(head.Times[n-1]), props})
@@ -269,7 +262,7 @@ func wholeTimes(f *block.Frame, n int) int {
 
 // cutWide cuts a frame whose first time alone does not fit into a row, between
 // that time's metrics.
-func cutWide(pieces []piece, low, high position, f block.Frame) ([]piece, error) {
+func (c *limits) cutWide(pieces []piece, low, high position, f block.Frame) ([]piece, error) {
 	n := wholeTimes(&f, 1)
 	first, rest := f.Slice(0, n), f.Slice(n, f.Len())
 	time := first.Times[0]
@@ -289,7 +282,7 @@ func cutWide(pieces []piece, low, high position, f block.Frame) ([]piece, error)
 		if part.frame.Len() == 0 {
 			continue
 		}
-		more, err := cutLeaf(low, part.high, part.frame)
+		more, err := c.cutLeaf(low, part.high, part.frame)
 		if err != nil {
 			return nil, err
 		}

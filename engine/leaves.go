@@ -36,7 +36,7 @@ func (r *leafReader) selected() []string {
 		}
 	}
 	names := append([]string{propFormat, propLow, propIndex, propNames}, r.metrics...)
-	for i := range leafMaxBytes/propertyBytes + 2 {
+	for i := range store.MaxRow / propertyBytes {
 		names = append(names, fmt.Sprintf("%s%02d", propData, i))
 	}
 	return names
@@ -213,16 +213,16 @@ func (r *leafReader) closedAt(ctx context.Context, high position) (leaf, error) 
 // it: no operation if that changes nothing, else one that puts what stays
 // under the leaf's key, and one for each leaf that is closed before it. They
 // belong into one transaction.
-func mergeIntoLeaf(device string, l leaf, fresh block.Frame) ([]store.Op, error) {
+func (c *limits) mergeIntoLeaf(device string, l leaf, fresh block.Frame) ([]store.Op, error) {
 	merged := block.Merge(l.frame, fresh)
 	if l.etag != "" && sameFrame(&merged, &l.frame) {
 		return nil, nil
 	}
-	return rewriteLeaf(device, l, merged)
+	return c.rewriteLeaf(device, l, merged)
 }
 
-func rewriteLeaf(device string, l leaf, merged block.Frame) ([]store.Op, error) {
-	pieces, err := cutLeaf(l.low, l.high, merged)
+func (c *limits) rewriteLeaf(device string, l leaf, merged block.Frame) ([]store.Op, error) {
+	pieces, err := c.cutLeaf(l.low, l.high, merged)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,6 @@ type listPage struct {
 }
 
 const (
-	pageBytes    = 48 << 10 // of entries, before compression
 	pagePrefix   = "p!"
 	lastPageHigh = "~" // sorts above every id: those begin with a letter or digit
 )
@@ -101,7 +100,7 @@ func (p *listPage) set(e entry) {
 }
 
 // ops plans the writing of a page, cut where it has grown too large.
-func (p *listPage) ops() []store.Op {
+func (p *listPage) ops(pageBytes int) []store.Op {
 	var ops []store.Op
 	low := p.low
 	var data []byte

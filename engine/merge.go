@@ -12,15 +12,12 @@ import (
 )
 
 const (
-	// A batch has at most so many devices, and metrics over all of them, that the
-	// entries which are new in one page of a list fit into a transaction.
-	batchDevices = 5000
+	// batchMetrics is how many metrics the devices of a batch have at most, so that
+	// the entries which are new in one page of a list fit into a transaction.
 	batchMetrics = 8000
 	// transactionBytes is what a transaction is filled to, and no more is planned
 	// for one leaf at a time.
 	transactionBytes = store.MaxTransaction * 7 / 8
-	// freshRows is how many rows are merged into a leaf at a time.
-	freshRows = 10_000
 	// A scan of open leaves is given up for single reads if fewer than one row of
 	// sparseScan is asked for.
 	sparseScan = 8
@@ -116,13 +113,13 @@ func (m *merge) day(ctx context.Context, table string, work []dayFrame) ([]dayFr
 	if err != nil {
 		return nil, err
 	}
-	w := writer{rows: m.engine.rows, table: table, shard: m.shard}
+	w := writer{limits: m.engine.limits, rows: m.engine.rows, table: table, shard: m.shard}
 	var later []dayFrame
 	for _, item := range work {
 		r := leafReader{rows: m.engine.rows, table: table, shard: m.shard, device: item.device}
 		now, rest := item.frame, block.Frame{}
-		if now.Len() > freshRows {
-			n := wholeTimes(&now, freshRows)
+		if now.Len() > m.engine.limits.freshRows {
+			n := wholeTimes(&now, m.engine.limits.freshRows)
 			now, rest = now.Slice(0, n), now.Slice(n, now.Len())
 		}
 		touched, err := m.touched(ctx, &r, open[item.device], now)
@@ -156,11 +153,11 @@ func mergeLeaf(ctx context.Context, w *writer, device string, l leaf, fresh bloc
 	if fresh.Len() == 0 {
 		return fresh, nil
 	}
-	ops, err := mergeIntoLeaf(device, l, fresh)
+	ops, err := w.limits.mergeIntoLeaf(device, l, fresh)
 	if err != nil {
 		return fresh, err
 	}
-	if fits(w.shard, ops) {
+	if w.limits.fit(w.shard, ops) {
 		return block.Frame{}, w.add(ctx, ops)
 	}
 	first, rest := halve(fresh)
@@ -171,8 +168,8 @@ func mergeLeaf(ctx context.Context, w *writer, device string, l leaf, fresh bloc
 	return block.Merge(more, rest), err
 }
 
-func fits(shard string, ops []store.Op) bool {
-	return len(ops) <= store.MaxOps && (len(ops) < 5 || store.WireSize(shard, ops) <= transactionBytes)
+func (c *limits) fit(shard string, ops []store.Op) bool {
+	return len(ops) <= c.transactionOps && (len(ops) < 5 || store.WireSize(shard, ops) <= transactionBytes)
 }
 
 func halve(f block.Frame) (block.Frame, block.Frame) {
@@ -279,11 +276,12 @@ func (m *merge) getLeaves(ctx context.Context, table string, work []dayFrame, do
 // writer fills transactions of one partition with operations that belong
 // together, and makes the table if it is not there.
 type writer struct {
-	rows  store.Rows
-	table string
-	shard string
-	ops   []store.Op
-	bytes int
+	limits *limits
+	rows   store.Rows
+	table  string
+	shard  string
+	ops    []store.Op
+	bytes  int
 }
 
 func (w *writer) add(ctx context.Context, ops []store.Op) error {
@@ -291,7 +289,7 @@ func (w *writer) add(ctx context.Context, ops []store.Op) error {
 		return nil
 	}
 	size := store.WireSize(w.shard, ops)
-	if len(w.ops)+len(ops) > store.MaxOps || w.bytes+size > transactionBytes {
+	if len(w.ops)+len(ops) > w.limits.transactionOps || w.bytes+size > transactionBytes {
 		if err := w.flush(ctx); err != nil {
 			return err
 		}
@@ -375,9 +373,9 @@ func (m *merge) list(ctx context.Context, pages listPages, fresh []entry, delete
 		}
 		pages.holding(f.id).set(join(known, f))
 	}
-	w := writer{rows: m.engine.rows, table: listTable, shard: m.shard}
+	w := writer{limits: m.engine.limits, rows: m.engine.rows, table: listTable, shard: m.shard}
 	for i := range pages {
-		if err := w.add(ctx, pages[i].ops()); err != nil {
+		if err := w.add(ctx, pages[i].ops(m.engine.limits.pageBytes)); err != nil {
 			return err
 		}
 	}
@@ -417,7 +415,7 @@ func (m *merge) clean(ctx context.Context, table, device string, cut telemetry.S
 		kept := l.frame.Above(cut)
 		removal = append(removal, store.Op{Kind: store.Delete, Key: l.key, IfMatch: l.etag})
 		if kept.Len() < l.frame.Len() {
-			ops, err := rewriteLeaf(device, l, kept)
+			ops, err := m.engine.limits.rewriteLeaf(device, l, kept)
 			if err != nil {
 				return err
 			}
@@ -433,10 +431,10 @@ func (m *merge) clean(ctx context.Context, table, device string, cut telemetry.S
 	if err != nil {
 		return out, err
 	}
-	if !out.seen && len(removal) <= store.MaxOps {
+	if !out.seen && len(removal) <= m.engine.limits.transactionOps {
 		rewrites = [][]store.Op{removal}
 	}
-	w := writer{rows: m.engine.rows, table: table, shard: m.shard}
+	w := writer{limits: m.engine.limits, rows: m.engine.rows, table: table, shard: m.shard}
 	for _, ops := range rewrites {
 		if err := w.add(ctx, ops); err != nil {
 			return out, err

@@ -15,8 +15,6 @@ const (
 	maxTime = int64(1<<63 - 1)
 	// futureMargin is how far ahead of the clock a reading's time may be.
 	futureMargin = int64(10 * time.Minute)
-	// yieldRows is about how many rows a frame has that a reader is given.
-	yieldRows = 10_000
 )
 
 // Read yields the readings of a device, resolved, a bounded frame at a time. A
@@ -214,7 +212,7 @@ func (r *dayReader) give(f block.Frame) error {
 	for f.Len() > 0 {
 		r.given = true
 		part := f
-		if f.Len() > yieldRows {
+		if f.Len() > r.view.engine.limits.yieldRows {
 			part, f = r.portion(f)
 		} else {
 			f = block.Frame{}
@@ -229,10 +227,10 @@ func (r *dayReader) give(f block.Frame) error {
 // portion takes a part off the front, or in descending order off the end.
 func (r *dayReader) portion(f block.Frame) (part, rest block.Frame) {
 	if !r.span.Descending {
-		n := wholeTimes(&f, yieldRows)
+		n := wholeTimes(&f, r.view.engine.limits.yieldRows)
 		return f.Slice(0, n), f.Slice(n, f.Len())
 	}
-	n := f.Len() - yieldRows
+	n := f.Len() - r.view.engine.limits.yieldRows
 	for n > 0 && f.Times[n] == f.Times[n-1] {
 		n--
 	}
