@@ -55,7 +55,7 @@ func accessLog(log *slog.Logger) echo.MiddlewareFunc {
 			}
 			log.LogAttrs(ctx, level, "request", slog.String("request", id(c)), slog.String("method", r.Method),
 				slog.String("path", r.URL.Path), slog.Int("status", c.Response().Status),
-				slog.Int64("bytes", c.Response().Size), slog.Duration("took", took), slog.String("from", c.RealIP()))
+				slog.Int64("bytes", c.Response().Size), slog.String("took", took.String()), slog.String("from", c.RealIP()))
 			return nil
 		}
 	}

@@ -18,7 +18,7 @@ import (
 var errTooLarge = errors.New("too large for the service")
 
 const (
-	firstPause = 250 * time.Millisecond
+	firstPause = 100 * time.Millisecond
 	maxPause   = 30 * time.Second
 	maxAnswer  = 1 << 20
 )

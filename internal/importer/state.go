@@ -45,6 +45,7 @@ func loadState(path string) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.data = stateData{}
 	if err := json.Unmarshal(text, &s.data); err != nil || s.data.Files == nil {
 		return nil, fmt.Errorf("%s: not a file that --resume wrote", path)
 	}
