@@ -1,0 +1,143 @@
+package wire
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zlib"
+	"github.com/klauspost/compress/zstd"
+)
+
+// maxWindow is the most memory that a zstd frame may ask for: what RFC 8878
+// section 3.1.1.1.2 tells every decoder to support.
+const maxWindow = 8 << 20
+
+// decompressor undoes one compression with a pooled decoder.
+type decompressor struct {
+	capped
+	decoder  io.Reader
+	encoding string
+	source   *bufio.Reader
+	pool     *sync.Pool
+}
+
+var (
+	gzips  = sync.Pool{New: func() any { return new(gzip.Reader) }}
+	zlibs  sync.Pool // of readers made with a header: there are no empty ones
+	flates = sync.Pool{New: func() any { return flate.NewReader(nil) }}
+	zstds  = sync.Pool{New: newZstd}
+)
+
+func newZstd() any {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(maxWindow))
+	if err != nil {
+		panic("zstd decoder's options: " + err.Error()) // they are constants
+	}
+	return d
+}
+
+// newDecompressor begins to undo a compression of r, up to limit bytes.
+func newDecompressor(encoding string, r *bufio.Reader, limit int64) (*decompressor, error) {
+	d := &decompressor{encoding: encoding, source: r}
+	var err error
+	switch encoding {
+	case "gzip":
+		z := gzips.Get().(*gzip.Reader)
+		d.decoder, d.pool = z, &gzips
+		err = z.Reset(r)
+	case "zstd":
+		z := zstds.Get().(*zstd.Decoder)
+		d.decoder, d.pool = z, &zstds
+		err = z.Reset(r)
+	default:
+		err = d.deflate(r)
+	}
+	if err != nil {
+		err = d.explain(err)
+		d.free()
+		return nil, err
+	}
+	d.capped = capped{r: d.decoder, limit: limit}
+	return d, nil
+}
+
+// deflate is zlib's format (RFC 1950) by RFC 9110, and bare (RFC 1951) by many
+// clients; zlib's two first bytes tell.
+func (d *decompressor) deflate(r *bufio.Reader) error {
+	head, err := r.Peek(2)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if len(head) < 2 || head[0]&0x0f != 8 || (int(head[0])<<8|int(head[1]))%31 != 0 {
+		z := flates.Get().(io.ReadCloser)
+		d.decoder, d.pool = z, &flates
+		return z.(flate.Resetter).Reset(r, nil)
+	}
+	if z, ok := zlibs.Get().(io.ReadCloser); ok {
+		d.decoder, d.pool = z, &zlibs
+		return z.(zlib.Resetter).Reset(r, nil)
+	}
+	z, err := zlib.NewReader(r)
+	d.decoder, d.pool = z, &zlibs
+	return err
+}
+
+// Read reads decompressed bytes.
+func (d *decompressor) Read(p []byte) (int, error) {
+	n, err := d.capped.Read(p)
+	switch {
+	case err == nil:
+		return n, nil
+	case errors.Is(err, io.EOF):
+		return n, d.checkRest()
+	default:
+		return n, d.explain(err)
+	}
+}
+
+// checkRest returns io.EOF if nothing follows the compressed data.
+func (d *decompressor) checkRest() error {
+	switch _, err := d.source.Peek(1); {
+	case err == nil:
+		return refuse(Corrupt, "body goes on after the end of its %s data", d.encoding)
+	case errors.Is(err, io.EOF):
+		return io.EOF
+	default:
+		return err
+	}
+}
+
+// explain makes an error of the decoder the client's, and lets others pass.
+func (d *decompressor) explain(err error) error {
+	var source *sourceError
+	var own *Error
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &source):
+		return source
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return refuse(Corrupt, "body ends in the middle of its %s data", d.encoding)
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrWindowSizeTooSmall):
+		return refuse(Corrupt, "body needs a zstd window over %d bytes: compress it with a smaller one", maxWindow)
+	default:
+		return refuse(Corrupt, "body is not %s: %v", d.encoding, err)
+	}
+}
+
+// free gives the decoder back, without its source.
+func (d *decompressor) free() {
+	switch z := d.decoder.(type) {
+	case nil:
+		return
+	case *zstd.Decoder:
+		_ = z.Reset(nil)
+	}
+	d.pool.Put(d.decoder)
+	d.decoder = nil
+}

@@ -1,0 +1,208 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"sluice/telemetry"
+)
+
+// maxDepth is how deep JSON may nest; a message needs 3.
+const maxDepth = 64
+
+// What a pooled parser may hold on to.
+const (
+	keptReadings = 8192
+	keptMetrics  = 16 << 10
+	keptScratch  = 64 << 10
+)
+
+// parser decodes messages of one body. Its tables outlive the body.
+type parser struct {
+	dec     *jsontext.Decoder
+	opt     Options
+	devices names
+	metrics names
+	texts   texts
+
+	serial   uint64 // of the message, never the same twice
+	msg      message
+	scratch  []byte // of unquoted strings
+	line     []byte // NDJSON: what is left of a line that came in parts
+	input    bytes.Buffer
+	readings []telemetry.Reading
+	index    []int32
+	slab     []telemetry.Metric // of the readings, one after the other
+	tags     []telemetry.Tag
+	batch    *Batch
+}
+
+// message is what is known of the message under way.
+type message struct {
+	reading telemetry.Reading
+	start   int // of its metrics in the slab
+	keys    int // in its metrics, null or not
+	fields  field
+	bare    int // the place among its metrics' names, from 1, of the first key that makes it bare
+}
+
+// field is a set of the keys of a message.
+type field uint8
+
+const (
+	fieldDevice field = 1 << iota
+	fieldTime
+	fieldMetrics
+	fieldValues
+	fieldTags
+)
+
+var parsers = sync.Pool{New: func() any {
+	return &parser{dec: jsontext.NewDecoder(bytes.NewReader(nil)), texts: texts{}}
+}}
+
+func newParser(opt Options) *parser {
+	p := parsers.Get().(*parser)
+	p.opt, p.batch = opt, &Batch{}
+	return p
+}
+
+// free gives the parser back. What the batch holds is not the parser's any
+// more.
+func (p *parser) free() {
+	clear(p.readings)
+	p.readings, p.index = p.readings[:0], p.index[:0]
+	if cap(p.readings) > keptReadings {
+		p.readings, p.index = nil, nil
+	}
+	if cap(p.scratch) > keptScratch {
+		p.scratch = nil
+	}
+	if cap(p.line) > keptScratch {
+		p.line = nil
+	}
+	clear(p.slab)
+	if p.slab = p.slab[:0]; cap(p.slab) > keptMetrics {
+		p.slab = nil
+	}
+	p.batch, p.input, p.msg = nil, bytes.Buffer{}, message{}
+	p.dec.Reset(bytes.NewReader(nil))
+	parsers.Put(p)
+}
+
+// finish moves the readings into the batch: copies of the right size, or the
+// parser's own where they are too large to keep.
+func (p *parser) finish() *Batch {
+	p.batch.Readings, p.batch.Index = slices.Clone(p.readings), slices.Clone(p.index)
+	slab := p.slab
+	if len(slab) <= keptMetrics {
+		slab = slices.Clone(slab)
+	} else {
+		p.slab = nil
+	}
+	for i := range p.batch.Readings {
+		r := &p.batch.Readings[i]
+		n := len(r.Metrics)
+		r.Metrics, slab = slab[:n:n], slab[n:]
+	}
+	return p.batch
+}
+
+// decode directs the decoder at a stream. Names twice and broken strings must
+// not stop it: they make a reading bad, not the body.
+func (p *parser) decode(r io.Reader) {
+	p.dec.Reset(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+}
+
+// begin begins a message.
+func (p *parser) begin() {
+	p.serial++
+	p.devices.turnOver()
+	p.metrics.turnOver()
+	p.msg = message{start: len(p.slab)}
+	p.msg.reading.Time = Untimed
+}
+
+// accept keeps the message's reading.
+func (p *parser) accept(index int) {
+	r := p.msg.reading
+	r.Metrics = p.slab[p.msg.start:] // its length counts, see finish
+	p.readings = append(p.readings, r)
+	p.index = append(p.index, int32(index))
+}
+
+// reject takes the message back.
+func (p *parser) reject(index int, refusal *telemetry.Refusal) {
+	clear(p.slab[p.msg.start:])
+	p.slab = p.slab[:p.msg.start]
+	p.batch.refuse(index, refusal)
+}
+
+// unquote returns the text of a JSON string, valid until the next one; false
+// if it is not UTF-8 or has half a surrogate pair.
+func (p *parser) unquote(v jsontext.Value) ([]byte, bool) {
+	plain := v[1 : len(v)-1]
+	beyond := false
+	for _, c := range plain {
+		if c == '\\' {
+			text, err := jsontext.AppendUnquote(p.scratch[:0], v)
+			p.scratch = text
+			return text, err == nil
+		}
+		beyond = beyond || c >= utf8.RuneSelf
+	}
+	return plain, !beyond || utf8.Valid(plain)
+}
+
+// offset is where in the body (a line, of NDJSON) v begins, which was read just
+// now.
+func (p *parser) offset(v jsontext.Value) int64 { return p.dec.InputOffset() - int64(len(v)) }
+
+// failed tells what a decoder's error means: the body's fault is an *Error,
+// anything else comes from the stream.
+func (p *parser) failed(err error) error {
+	var syntax *jsontext.SyntacticError
+	switch {
+	case !errors.As(err, &syntax):
+		return err
+	case errors.Is(syntax.Err, io.ErrUnexpectedEOF):
+		return refuse(Syntax, "JSON ends in the middle, at byte %d", syntax.ByteOffset)
+	default:
+		return refuse(Syntax, "not JSON at byte %d: %v", syntax.ByteOffset, syntax.Err)
+	}
+}
+
+// drain reads on until the decoder is at depth again.
+func (p *parser) drain(depth int) error {
+	for p.dec.StackDepth() > depth {
+		if _, err := p.dec.ReadToken(); err != nil {
+			return p.failed(err)
+		}
+		if err := p.checkDepth(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// skip reads over one value.
+func (p *parser) skip() error {
+	depth := p.dec.StackDepth()
+	if _, err := p.dec.ReadToken(); err != nil {
+		return p.failed(err)
+	}
+	return p.drain(depth)
+}
+
+func (p *parser) checkDepth() error {
+	if p.dec.StackDepth() > maxDepth {
+		return refuse(Syntax, "JSON nests deeper than %d at byte %d", maxDepth, p.dec.InputOffset())
+	}
+	return nil
+}
