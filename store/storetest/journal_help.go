@@ -6,19 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"testing"
 
 	"sluice/store"
 )
 
-func must(t testing.TB, err error, action string, args ...any) {
+func must(t tester, err error, action string, args ...any) {
 	t.Helper()
 	if err != nil {
 		t.Fatalf("%s: %v", fmt.Sprintf(action, args...), err)
 	}
 }
 
-func wantErr(t testing.TB, err, want error, action string, args ...any) {
+func wantErr(t tester, err, want error, action string, args ...any) {
 	t.Helper()
 	if !errors.Is(err, want) {
 		t.Fatalf("%s: error %v, want %v", fmt.Sprintf(action, args...), err, want)
@@ -80,21 +79,21 @@ func texts(entries []store.Entry) []string {
 	return out
 }
 
-func wantScan(t testing.TB, j store.Journal, shard int, e store.Epoch, want ...store.Entry) {
+func wantScan(t tester, j store.Journal, shard int, e store.Epoch, want ...store.Entry) {
 	t.Helper()
 	got, err := scanEpoch(t.Context(), j, shard, e)
 	must(t, err, "scan epoch %d", e.Number)
 	wantTexts(t, "scan", texts(got), texts(want))
 }
 
-func wantTexts(t testing.TB, what string, got, want []string) {
+func wantTexts(t tester, what string, got, want []string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
 		t.Fatalf("%s: %d entries %.300q, want %d: %.300q", what, len(got), got, len(want), want)
 	}
 }
 
-func headOf(t testing.TB, j store.Journal, shard int) store.Head {
+func headOf(t tester, j store.Journal, shard int) store.Head {
 	t.Helper()
 	h, err := j.Head(t.Context(), shard)
 	must(t, err, "head of shard %d", shard)
@@ -102,7 +101,7 @@ func headOf(t testing.TB, j store.Journal, shard int) store.Head {
 }
 
 // newestOf is the newest epoch of a shard that has a head.
-func newestOf(t testing.TB, j store.Journal, shard int) store.Epoch {
+func newestOf(t tester, j store.Journal, shard int) store.Epoch {
 	t.Helper()
 	h := headOf(t, j, shard)
 	if len(h.Epochs) == 0 {
@@ -111,20 +110,20 @@ func newestOf(t testing.TB, j store.Journal, shard int) store.Epoch {
 	return h.Epochs[len(h.Epochs)-1]
 }
 
-func openNext(t testing.TB, j store.Journal, shard int) store.Head {
+func openNext(t tester, j store.Journal, shard int) store.Head {
 	t.Helper()
 	h, err := j.Open(t.Context(), shard, headOf(t, j, shard))
 	must(t, err, "open")
 	return h
 }
 
-func appendTo(t testing.TB, j store.Journal, shard int, entries ...store.Entry) {
+func appendTo(t tester, j store.Journal, shard int, entries ...store.Entry) {
 	t.Helper()
 	must(t, j.Append(t.Context(), shard, entries), "append %d entries", len(entries))
 }
 
 // merged removes the oldest epoch from a shard's head.
-func mergeOldest(t testing.TB, j store.Journal, shard int) store.Epoch {
+func mergeOldest(t tester, j store.Journal, shard int) store.Epoch {
 	t.Helper()
 	h := headOf(t, j, shard)
 	must(t, j.Seal(t.Context(), shard, h.Epochs[0]), "seal")

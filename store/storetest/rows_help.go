@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"testing"
 
 	"sluice/store"
 )
 
 const testTable = "conformance1"
 
-func newTable(t testing.TB, rows store.Rows, name string) {
+func newTable(t tester, rows store.Rows, name string) {
 	t.Helper()
 	must(t, rows.CreateTable(t.Context(), name), "create table %s", name)
 }
@@ -26,13 +25,13 @@ func op(kind store.OpKind, key string, tag store.ETag, properties ...store.Prope
 
 func put(key, v string) store.Op { return op(store.Put, key, "", value(v)...) }
 
-func commit(t testing.TB, rows store.Rows, partition string, ops ...store.Op) {
+func commit(t tester, rows store.Rows, partition string, ops ...store.Op) {
 	t.Helper()
 	must(t, rows.Commit(t.Context(), testTable, partition, ops), "commit %d operations to %q", len(ops), partition)
 }
 
 // wantRefused checks that a transaction fails for an operation's sake.
-func wantRefused(t testing.TB, rows store.Rows, want error, index int, partition string, ops ...store.Op) {
+func wantRefused(t tester, rows store.Rows, want error, index int, partition string, ops ...store.Op) {
 	t.Helper()
 	err := rows.Commit(t.Context(), testTable, partition, ops)
 	var at *store.OpError
@@ -41,7 +40,7 @@ func wantRefused(t testing.TB, rows store.Rows, want error, index int, partition
 	}
 }
 
-func get(t testing.TB, rows store.Rows, partition, key string) store.Row {
+func get(t tester, rows store.Rows, partition, key string) store.Row {
 	t.Helper()
 	row, err := rows.Get(t.Context(), testTable, partition, key)
 	must(t, err, "get %q %q", partition, key)
@@ -49,7 +48,7 @@ func get(t testing.TB, rows store.Rows, partition, key string) store.Row {
 }
 
 // wantRow checks a row and returns its ETag.
-func wantRow(t testing.TB, rows store.Rows, partition, key string, want ...store.Property) store.ETag {
+func wantRow(t tester, rows store.Rows, partition, key string, want ...store.Property) store.ETag {
 	t.Helper()
 	row := get(t, rows, partition, key)
 	if row.Partition != partition || row.Key != key || row.ETag == "" || row.ETag == store.AnyTag || !sameProperties(row.Properties, want) {
@@ -58,7 +57,7 @@ func wantRow(t testing.TB, rows store.Rows, partition, key string, want ...store
 	return row.ETag
 }
 
-func wantNoRow(t testing.TB, rows store.Rows, partition, key string) {
+func wantNoRow(t tester, rows store.Rows, partition, key string) {
 	t.Helper()
 	_, err := rows.Get(t.Context(), testTable, partition, key)
 	wantErr(t, err, store.ErrNotFound, "get %q %q", partition, key)
@@ -81,7 +80,7 @@ func sameProperties(a, b []store.Property) bool {
 
 // scanRows reads a range page by page, and checks each page's bounds and the
 // order.
-func scanRows(t testing.TB, rows store.Rows, table string, r store.Range) ([]store.Row, error) {
+func scanRows(t tester, rows store.Rows, table string, r store.Range) ([]store.Row, error) {
 	t.Helper()
 	var all []store.Row
 	for token := ""; ; {
@@ -120,7 +119,7 @@ func checkPage(rows []store.Row, r store.Range) error {
 }
 
 // wantKeys checks which rows, as partition/key, a range has.
-func wantKeys(t testing.TB, rows store.Rows, r store.Range, want ...string) {
+func wantKeys(t tester, rows store.Rows, r store.Range, want ...string) {
 	t.Helper()
 	got, err := scanRows(t, rows, testTable, r)
 	must(t, err, "scan %+v", r)

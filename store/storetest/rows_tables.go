@@ -9,7 +9,7 @@ import (
 	"sluice/store"
 )
 
-func listTables(t testing.TB, rows store.Rows, prefix string) []string {
+func listTables(t tester, rows store.Rows, prefix string) []string {
 	t.Helper()
 	var all []string
 	for token := ""; ; {

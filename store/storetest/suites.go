@@ -47,7 +47,3 @@ type journalCase struct {
 	name string
 	run  func(*testing.T, store.Journal)
 }
-
-func runRowsFaults(t *testing.T, rows store.Rows) {}
-
-func runJournalFaults(t *testing.T, journal store.Journal) {}
