@@ -88,7 +88,7 @@ func encodeNarrow(f *block.Frame) ([]store.Property, bool) {
 
 // encodeBlob cuts one block over properties.
 func (c *limits) encodeBlob(devices []block.Device) ([]store.Property, error) {
-	blocks, err := block.Encode(devices, c.leafMaxBytes)
+	blocks, err := block.Encode(devices, max(c.leafMaxBytes, block.MinLimit))
 	if err != nil {
 		return nil, err
 	}
