@@ -25,8 +25,8 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 // world is an engine over one store, with a clock that stands.
 type world struct {
 	*engine.Engine
-	t     *testing.T
-	rows  store.Rows
+	t    *testing.T
+	rows store.Rows
 	*clock
 	stamp telemetry.Stamp
 }
@@ -351,4 +351,3 @@ func TestIdentity(t *testing.T) {
 		}
 	})
 }
-

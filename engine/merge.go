@@ -302,10 +302,14 @@ func (w *writer) flush(ctx context.Context) error {
 	if len(w.ops) == 0 {
 		return nil
 	}
-	err := w.rows.Commit(ctx, w.table, w.shard, w.ops)
+	commit := w.rows.Commit
+	if lazy, ok := w.rows.(store.LazyRows); ok {
+		commit = lazy.CommitLater // nothing rests on it before the head moves
+	}
+	err := commit(ctx, w.table, w.shard, w.ops)
 	if errors.Is(err, store.ErrTableNotFound) {
 		if err = w.rows.CreateTable(ctx, w.table); err == nil {
-			err = w.rows.Commit(ctx, w.table, w.shard, w.ops)
+			err = commit(ctx, w.table, w.shard, w.ops)
 		}
 	}
 	w.ops, w.bytes = nil, 0

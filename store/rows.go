@@ -119,3 +119,14 @@ type Rows interface {
 	// most one succeeds.
 	Commit(ctx context.Context, table, partition string, ops []Op) error
 }
+
+// LazyRows is what a Rows may offer besides: rows that follow from others need
+// not be on the disk before what rests on them is.
+type LazyRows interface {
+	Rows
+	// CommitLater is Commit, visible at once, but durable no later than whatever is
+	// written to the same store afterwards and answered: another Commit, or a
+	// change of a journal's head. After a crash there may be none of it, never
+	// part of it, and never what came later without it.
+	CommitLater(ctx context.Context, table, partition string, ops []Op) error
+}

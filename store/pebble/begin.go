@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
@@ -54,14 +53,12 @@ func (s *Store) begin() (*numbers, error) {
 	if meta.starts >= 1<<(64-numberBits) {
 		return nil, fmt.Errorf("started %d times: %w", meta.starts, store.ErrUnavailable)
 	}
-	b := s.db.NewBatch()
-	if err := b.Set(metaKey, meta.encode(), nil); err != nil {
+	// Not synced: it lies in the log before everything that has a number of this
+	// start.
+	if err := s.db.Set(metaKey, meta.encode(), pebbledb.NoSync); err != nil {
 		return nil, fmt.Errorf("write meta: %w", err)
 	}
-	if err := s.apply(b); err != nil {
-		return nil, fmt.Errorf("write meta: %w", err)
-	}
-	n := &numbers{begun: sync.OnceValue(func() error { return s.wait(b) })}
+	n := &numbers{}
 	n.last.Store(meta.starts << numberBits)
 	return n, nil
 }
@@ -72,16 +69,10 @@ const numberBits = 40
 
 // numbers gives numbers that no other start of the folder gives: ETags, places
 // of epochs, ids of tables.
-type numbers struct {
-	last  atomic.Uint64
-	begun func() error // waits until the start is on the disk
-}
+type numbers struct{ last atomic.Uint64 }
 
 // next returns a number that was never returned for this folder.
 func (n *numbers) next() (uint64, error) {
-	if err := n.begun(); err != nil {
-		return 0, err
-	}
 	number := n.last.Add(1)
 	if number&(1<<numberBits-1) == 1<<numberBits-1 {
 		n.last.Add(^uint64(0))

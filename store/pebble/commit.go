@@ -17,18 +17,27 @@ import (
 // Another transaction may therefore build on one that is not on the disk yet:
 // the log keeps their order, so the latter is never there without the former.
 func (r *rows) Commit(ctx context.Context, name, partition string, ops []store.Op) error {
+	return r.commit(ctx, name, partition, ops, true)
+}
+
+// CommitLater implements store.LazyRows: the log's order is all that it takes.
+func (r *rows) CommitLater(ctx context.Context, name, partition string, ops []store.Op) error {
+	return r.commit(ctx, name, partition, ops, false)
+}
+
+func (r *rows) commit(ctx context.Context, name, partition string, ops []store.Op, now bool) error {
 	end, err := r.s.use(ctx)
 	if err != nil {
 		return err
 	}
 	defer end()
-	if err := r.commit(name, partition, ops); err != nil {
+	if err := r.transact(name, partition, ops, now); err != nil {
 		return fmt.Errorf("commit to %q %q: %w", name, partition, err)
 	}
 	return nil
 }
 
-func (r *rows) commit(name, partition string, ops []store.Op) error {
+func (r *rows) transact(name, partition string, ops []store.Op, now bool) error {
 	if err := store.CheckOps(partition, ops); err != nil {
 		return err
 	}
@@ -39,8 +48,12 @@ func (r *rows) commit(name, partition string, ops []store.Op) error {
 	if err := r.s.disk.check(effectOf(ops)); err != nil {
 		return err
 	}
-	b, err := r.applyOps(t, name, partition, ops)
-	if err != nil {
+	apply := r.s.applyLater
+	if now {
+		apply = r.s.apply
+	}
+	b, err := r.applyOps(t, name, partition, ops, apply)
+	if err != nil || !now {
 		return err
 	}
 	return r.s.wait(b)
@@ -61,7 +74,7 @@ func effectOf(ops []store.Op) effect {
 	return e
 }
 
-func (r *rows) applyOps(t *table, name, partition string, ops []store.Op) (*pebbledb.Batch, error) {
+func (r *rows) applyOps(t *table, name, partition string, ops []store.Op, apply func(*pebbledb.Batch) error) (*pebbledb.Batch, error) {
 	stripe := r.stripe(t, partition)
 	stripe.Lock()
 	defer stripe.Unlock()
@@ -80,7 +93,7 @@ func (r *rows) applyOps(t *table, name, partition string, ops []store.Op) (*pebb
 			return nil, errors.Join(&store.OpError{Index: i, Err: err}, b.Close())
 		}
 	}
-	if err := r.s.apply(b); err != nil {
+	if err := apply(b); err != nil {
 		return nil, err
 	}
 	return b, nil

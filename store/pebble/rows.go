@@ -40,7 +40,7 @@ type table struct {
 	dropped bool
 }
 
-var _ store.Rows = (*rows)(nil)
+var _ store.LazyRows = (*rows)(nil)
 
 func openRows(s *Store) (*rows, error) {
 	r := &rows{s: s, seed: maphash.MakeSeed(), tables: map[string]*table{}}

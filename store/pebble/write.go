@@ -14,7 +14,23 @@ import (
 // apply puts a batch into the log and makes it visible, in that order for all
 // callers; it is durable only when wait has returned nil. Callers hold the lock
 // of what they change for apply only, so that concurrent writes share a sync.
-func (s *Store) apply(b *pebbledb.Batch) (err error) {
+func (s *Store) apply(b *pebbledb.Batch) error {
+	return s.commit(func() error { return s.db.ApplyNoSyncWait(b, pebbledb.Sync) })
+}
+
+// applyLater is apply without asking for a sync: the next one, asked for by
+// whoever writes later, has this batch on the disk too.
+func (s *Store) applyLater(b *pebbledb.Batch) error {
+	if err := s.commit(func() error { return s.db.Apply(b, pebbledb.NoSync) }); err != nil {
+		return err
+	}
+	if err := b.Close(); err != nil {
+		return fmt.Errorf("close batch: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) commit(do func() error) (err error) {
 	if err := s.failed.get(); err != nil {
 		return err
 	}
@@ -25,7 +41,7 @@ func (s *Store) apply(b *pebbledb.Batch) (err error) {
 			err = s.fail(fmt.Errorf("commit: %v", r))
 		}
 	}()
-	if err := s.db.ApplyNoSyncWait(b, pebbledb.Sync); err != nil {
+	if err := do(); err != nil {
 		return s.fail(fmt.Errorf("commit: %w", err))
 	}
 	return nil
