@@ -134,6 +134,7 @@ func (s *Service) fold(ctx context.Context, view Reader, id string, q *aggregate
 	if err != nil {
 		return folded{}, err
 	}
+	b.devices.Add(1)
 	result := folded{metrics: make([][]bucket, len(q.metrics))}
 	for i, metric := range q.metrics {
 		if result.metrics[i], err = folders[metric].finish(); err != nil {

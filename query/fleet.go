@@ -123,11 +123,10 @@ func (s *Service) ofFleet(ctx context.Context, view Reader, q *fleetQuery) (answ
 		return answer{}, err
 	}
 	budget, groups := s.newBudget(), map[string]*group{}
-	done := 0
 	for chunk := range slices.Chunk(members, 4*s.options.Workers) {
 		results, err := s.foldAll(ctx, view, chunk, q, budget)
 		if over := (*overBudget)(nil); errors.As(err, &over) {
-			return answer{}, s.tooLarge(over, covered(members, q.plan, done, over))
+			return answer{}, s.tooLarge(over, covered(members, q.plan, budget, over))
 		}
 		if err != nil {
 			return answer{}, err
@@ -135,7 +134,6 @@ func (s *Service) ofFleet(ctx context.Context, view Reader, q *fleetQuery) (answ
 		for i := range chunk {
 			s.join(groups, q, chunk[i], &results[i], budget)
 		}
-		done += len(chunk)
 	}
 	return s.assemble(groups, q), nil
 }
@@ -225,8 +223,8 @@ func compareLabels(x, y label) int {
 }
 
 // covered is how much of the range the budget would have covered had it been
-// read for all devices at once, done of them being read.
-func covered(members []member, p plan, done int, over *overBudget) int64 {
+// read for all devices at once.
+func covered(members []member, p plan, b *budget, over *overBudget) int64 {
 	first, last := p.to, p.from
 	for _, m := range members {
 		first, last = min(first, max(m.first, p.from)), max(last, min(m.last, p.to))
@@ -234,7 +232,7 @@ func covered(members []member, p plan, done int, over *overBudget) int64 {
 	if first >= last {
 		return 0
 	}
-	share := float64(done)
+	share := float64(b.devices.Load())
 	if over.at > first {
 		share += float64(over.at-first) / float64(last-first)
 	}

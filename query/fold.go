@@ -21,6 +21,7 @@ type bucket struct {
 type budget struct {
 	maxValues, maxBuckets int64
 	values, buckets       atomic.Int64
+	devices               atomic.Int64 // that were read to their end
 }
 
 // overBudget says that a query costs more than it may.
@@ -130,7 +131,7 @@ func (f *folder) close(k int) error {
 func (f *folder) emit(b bucket) error {
 	if b.Numbers > 0 {
 		if f.before != nil {
-			b.Follow(summary.Increase(*f.before, b.FirstNumber))
+			b.Rise(*f.before, b.FirstNumber)
 		}
 		last := b.LastNumber
 		f.before = &last

@@ -81,7 +81,7 @@ func (s *Summary) number(x float64) {
 	product, lost := twoProduct(n, x)
 	d := (product - s.Sum.Hi) + (lost - s.Sum.Lo)
 	s.Squares = s.Squares.Add(d * d / (n * (n - 1)))
-	s.Increase = s.Increase.Add(Increase(s.LastNumber, x))
+	s.Rise(s.LastNumber, x)
 	s.LastNumber = x
 	if x < s.Min {
 		s.Min = x
@@ -91,13 +91,17 @@ func (s *Summary) number(x float64) {
 	}
 }
 
-// Increase is that from a number to the next one: a counter that fell began
-// again at 0.
-func Increase(former, later float64) float64 {
+// Rise adds the increase from a number to the next one: the difference, or the
+// later one if it fell, as a counter that began again at 0 does. It is for the
+// number before the stretch and its first; those within are added already.
+func (s *Summary) Rise(former, later float64) {
 	if later < former {
-		return later
+		s.Increase = s.Increase.Add(later)
+		return
 	}
-	return later - former
+	difference, lost := twoSum(later, -former)
+	sum, e := twoSum(s.Increase.Hi, difference)
+	s.Increase = renormal(sum, e+s.Increase.Lo+lost)
 }
 
 // Append adds the summary of a later stretch of the same device: the increase
@@ -111,7 +115,7 @@ func (s *Summary) Append(later *Summary) {
 		return
 	}
 	if s.Numbers > 0 && later.Numbers > 0 {
-		s.Follow(Increase(s.LastNumber, later.FirstNumber))
+		s.Rise(s.LastNumber, later.FirstNumber)
 	}
 	s.Last = later.Last
 	s.merge(later)
@@ -119,9 +123,6 @@ func (s *Summary) Append(later *Summary) {
 		s.LastNumber = later.LastNumber
 	}
 }
-
-// Follow adds the increase from the number before the stretch to its first.
-func (s *Summary) Follow(increase float64) { s.Increase = s.Increase.Add(increase) }
 
 // Pool adds the summary of another device, whose id is greater, over the same
 // stretch. Of equal times the first value is that of the lower id, the last one
