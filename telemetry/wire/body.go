@@ -31,10 +31,7 @@ type layer struct {
 // maxLayers bounds how many compressions lie over each other.
 const maxLayers = 3
 
-const (
-	peekBuffer = 4 << 10
-	maxPeek    = 512 // of white space before the first byte of a text
-)
+const peekBuffer = 4 << 10
 
 var peekers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, peekBuffer) }}
 
@@ -153,21 +150,6 @@ func (s *Stream) dropMark() {
 	if b, _ := s.out.Peek(3); string(b) == "\xef\xbb\xbf" {
 		_, _ = s.out.Discard(3)
 	}
-}
-
-// First returns the first byte that is not white space, without reading it; 0
-// if there is none at the start.
-func (s *Stream) First() byte {
-	for n := 1; n <= maxPeek; n++ {
-		b, err := s.out.Peek(n)
-		if err != nil {
-			return 0
-		}
-		if c := b[n-1]; c != ' ' && c != '\t' && c != '\r' && c != '\n' {
-			return c
-		}
-	}
-	return 0
 }
 
 // Read reads the decompressed body.

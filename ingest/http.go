@@ -1,0 +1,95 @@
+package ingest
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/labstack/echo/v4"
+
+	"sluice/internal/httperr"
+	"sluice/telemetry"
+	"sluice/telemetry/wire"
+)
+
+// Telemetry is POST /api/v1/telemetry: messages that name their devices.
+func (in *Ingest) Telemetry(c echo.Context) error { return in.post(c, "") }
+
+// DeviceTelemetry is POST /api/v1/devices/:deviceId/telemetry.
+func (in *Ingest) DeviceTelemetry(c echo.Context) error {
+	device, err := deviceOf(c)
+	if err != nil {
+		return err
+	}
+	return in.post(c, device)
+}
+
+// DeleteDevice is DELETE /api/v1/devices/:deviceId: 202 without a body, for an
+// unknown device too.
+func (in *Ingest) DeleteDevice(c echo.Context) error {
+	device, err := deviceOf(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), in.cfg.Deadline)
+	defer cancel()
+	if err := in.store.Delete(ctx, device, in.clock.Take(1)); err != nil {
+		return explainStore(err)
+	}
+	return c.NoContent(http.StatusAccepted)
+}
+
+// deviceOf reads the device of a path. echo leaves it as it was sent where it
+// is not in its usual encoding.
+func deviceOf(c echo.Context) (string, error) {
+	device := c.Param("deviceId")
+	if c.Request().URL.RawPath != "" {
+		plain, err := url.PathUnescape(device)
+		if err != nil {
+			return "", httperr.New(httperr.InvalidDevice, "device %.128q in the path is not percent-encoded correctly", device)
+		}
+		device = plain
+	}
+	if refusal := telemetry.CheckDevice(device); refusal != nil {
+		return "", httperr.New(httperr.InvalidDevice, "%s", refusal.Message)
+	}
+	return device, nil
+}
+
+// post takes a body and answers with a verdict on its readings.
+func (in *Ingest) post(c echo.Context, device string) error {
+	batch, err := in.decode(c.Request(), device)
+	if err != nil {
+		return err
+	}
+	if err := in.take(c.Request().Context(), batch); err != nil {
+		return explainStore(err)
+	}
+	return c.JSON(verdict(batch))
+}
+
+// decode reads a request's body. What can be told from the headers is refused
+// before anything of it is read.
+func (in *Ingest) decode(r *http.Request, device string) (*wire.Batch, error) {
+	parse, err := format(r.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, err
+	}
+	if r.ContentLength > in.cfg.MaxBody {
+		return nil, httperr.New(httperr.BodyTooLarge, "body is over %d bytes: send several", in.cfg.MaxBody)
+	}
+	if in.group.Full() {
+		return nil, explainStore(ErrFull)
+	}
+	encoding := r.Header.Values("Content-Encoding")
+	body, err := wire.Body(r.Body, joinHeader(encoding), wire.Limits{Sent: in.cfg.MaxBody, Decoded: in.cfg.MaxDecoded})
+	if err != nil {
+		return nil, explainBody(err)
+	}
+	defer body.Close()
+	batch, err := parse(body, in.options(device))
+	if err != nil {
+		return nil, explainBody(err)
+	}
+	return batch, nil
+}

@@ -1,0 +1,98 @@
+// Package ingest is the HTTP write side: it decodes bodies, judges each reading
+// and makes the good ones durable in groups.
+package ingest
+
+import (
+	"context"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"sluice/telemetry"
+	"sluice/telemetry/wire"
+)
+
+// Config is what Ingest needs to know; zero fields get their defaults.
+type Config struct {
+	// MaxBody and MaxDecoded bound a body's bytes, as sent and decompressed;
+	// MaxReadings its readings; MaxMetrics the metrics of a reading, and of a device
+	// as far as this instance has seen. Defaults: telemetry's.
+	MaxBody, MaxDecoded     int64
+	MaxReadings, MaxMetrics int
+	// Deadline (default 20 s) bounds how long a request waits for its readings to
+	// be durable. What it waited for may become durable later.
+	Deadline time.Duration
+	Group    GroupConfig
+}
+
+func (c Config) withDefaults() Config {
+	c.MaxBody = orDefault(c.MaxBody, telemetry.MaxBody)
+	c.MaxDecoded = orDefault(c.MaxDecoded, telemetry.MaxDecoded)
+	c.MaxReadings = orDefault(c.MaxReadings, telemetry.MaxReadings)
+	c.MaxMetrics = orDefault(c.MaxMetrics, telemetry.MaxMetrics)
+	c.Deadline = orDefault(c.Deadline, 20*time.Second)
+	return c
+}
+
+// Store is where readings go.
+type Store interface {
+	Appender
+	// Delete deletes a device: after nil, nothing that was accepted under stamp or
+	// a lower one is in any answer.
+	Delete(ctx context.Context, device string, stamp telemetry.Stamp) error
+}
+
+// Ingest serves the write side. It may be used concurrently.
+type Ingest struct {
+	cfg   Config
+	store Store
+	group *Group
+	clock *telemetry.Clock
+	floor func() int64
+	names *nameBound
+}
+
+// New makes an Ingest. floor returns the oldest time that the store keeps,
+// nanoseconds since the Unix epoch; it is called for each body.
+func New(cfg Config, store Store, clock *telemetry.Clock, floor func() int64) *Ingest {
+	cfg = cfg.withDefaults()
+	return &Ingest{
+		cfg: cfg, store: store, group: NewGroup(store, cfg.Group),
+		clock: clock, floor: floor, names: newNameBound(cfg.MaxMetrics),
+	}
+}
+
+// Register adds the write side's routes.
+func (in *Ingest) Register(g interface {
+	POST(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route
+	DELETE(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route
+}) {
+	g.POST("/api/v1/telemetry", in.Telemetry)
+	g.POST("/api/v1/devices/:deviceId/telemetry", in.DeviceTelemetry)
+	g.DELETE("/api/v1/devices/:deviceId", in.DeleteDevice)
+}
+
+// Close makes what waits durable and refuses what comes later, see Group.Close.
+func (in *Ingest) Close(ctx context.Context) error { return in.group.Close(ctx) }
+
+// options is how the bodies that come now are decoded.
+func (in *Ingest) options(device string) wire.Options {
+	return wire.Options{
+		Device:   device,
+		Window:   telemetry.NewWindow(in.clock.Now(), in.floor()),
+		Readings: in.cfg.MaxReadings,
+		Metrics:  in.cfg.MaxMetrics,
+	}
+}
+
+// take makes the acceptable readings of a batch durable.
+func (in *Ingest) take(ctx context.Context, b *wire.Batch) error {
+	b.Refuse(in.names.checker())
+	if len(b.Readings) == 0 {
+		return nil
+	}
+	b.Stamp(in.clock.Take(len(b.Readings)))
+	ctx, cancel := context.WithTimeout(ctx, in.cfg.Deadline)
+	defer cancel()
+	return in.group.Put(ctx, b.Readings)
+}
