@@ -30,9 +30,7 @@ type importCommand struct {
 func (c *importCommand) Run(w *world, code *int) error {
 	delimiter, err := oneRune(c.Delimiter)
 	if err != nil {
-		fmt.Fprintln(w.stderr, "handler: "+err.Error())
-		*code = exitWrong
-		return nil
+		return err
 	}
 	summary, err := importer.Run(w.ctx, importer.Config{
 		Files: c.Files, Format: c.Format, URL: c.URL,
@@ -77,7 +75,7 @@ func oneRune(s string) (rune, error) {
 	}
 	r, size := utf8.DecodeRuneInString(s)
 	if size != len(s) || r == utf8.RuneError || r == '"' || r == '\r' || r == '\n' {
-		return 0, fmt.Errorf("--delimiter %q: takes one character, such as ; or \\t", s)
+		return 0, fmt.Errorf("%w: --delimiter %q: takes one character, such as ; or \\t", importer.ErrConfig, s)
 	}
 	return r, nil
 }

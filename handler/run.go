@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/alecthomas/kong"
+
+	"sluice/internal/importer"
+	"sluice/internal/settings"
 )
 
 // Exit codes of the process.
@@ -60,8 +64,23 @@ func Run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 		return exitWrong
 	}
 	if err := command.Run(&world{ctx, environ, stdin, stdout, stderr}, &code); err != nil {
+		return tell(stderr, err)
+	}
+	return code
+}
+
+// tell says why a command failed, and returns the exit code that it means.
+func tell(stderr io.Writer, err error) int {
+	var problems settings.Problems
+	switch {
+	case errors.As(err, &problems):
+		fmt.Fprintln(stderr, problems)
+		return exitWrong
+	case errors.Is(err, importer.ErrConfig):
+		fmt.Fprintf(stderr, "handler: %v\n", err)
+		return exitWrong
+	default:
 		fmt.Fprintf(stderr, "handler: %v\n", err)
 		return exitFailed
 	}
-	return code
 }

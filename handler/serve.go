@@ -23,9 +23,7 @@ type serveCommand struct{}
 func (serveCommand) Run(w *world, code *int) error {
 	s, warnings, err := settings.Load(w.environ)
 	if err != nil {
-		fmt.Fprintln(w.stderr, err)
-		*code = exitWrong
-		return nil
+		return err
 	}
 	s.Limit(settings.Memory(os.DirFS("/")))
 	log := slog.New(slog.NewJSONHandler(w.stdout, &slog.HandlerOptions{Level: s.Log}))
@@ -44,7 +42,7 @@ func (serveCommand) Run(w *world, code *int) error {
 // first and opens the store meanwhile: whoever starts the process waits for
 // the port.
 func serve(ctx context.Context, s settings.Settings, log *slog.Logger, p patience) int {
-	listener, err := listen(s)
+	listener, err := listen(ctx, s)
 	if err != nil {
 		log.Error("cannot listen", "address", s.Listen(), "error", err.Error())
 		return exitFailed
@@ -114,8 +112,8 @@ func shutDown(front *front, server *http.Server, house *house, opening <-chan op
 	return err
 }
 
-func listen(s settings.Settings) (net.Listener, error) {
-	listener, err := net.Listen("tcp", s.Listen())
+func listen(ctx context.Context, s settings.Settings) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.Listen())
 	if err != nil {
 		return nil, err
 	}

@@ -52,6 +52,9 @@ type Summary struct {
 	Took           time.Duration
 }
 
+// ErrConfig says that a Config is not one that can be done.
+var ErrConfig = errors.New("wrong argument")
+
 // Run imports until all files are done, ctx ends, or the service refuses for
 // good. The error says why it ended early, and how to go on; rejected readings
 // are no error but counted.
@@ -70,15 +73,15 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 func (c Config) check() error {
 	switch {
 	case len(c.Files) == 0:
-		return errors.New("no file named; - is standard input")
+		return fmt.Errorf("%w: no file named; - is standard input", ErrConfig)
 	case c.Format != "" && c.Format != "csv" && c.Format != "ndjson":
-		return fmt.Errorf("format %q: csv or ndjson", c.Format)
+		return fmt.Errorf("%w: format %q: takes csv or ndjson", ErrConfig, c.Format)
 	case c.Batch < 1 || c.Batch > 100000:
-		return fmt.Errorf("batch %d: 1 to 100000", c.Batch)
+		return fmt.Errorf("%w: batch %d: takes 1 to 100000", ErrConfig, c.Batch)
 	case c.Concurrency < 1 || c.Concurrency > 64:
-		return fmt.Errorf("concurrency %d: 1 to 64", c.Concurrency)
+		return fmt.Errorf("%w: concurrency %d: takes 1 to 64", ErrConfig, c.Concurrency)
 	case c.FromLine > 1 && (len(c.Files) > 1 || c.Resume != ""):
-		return errors.New("from-line is for one file, and not together with resume")
+		return fmt.Errorf("%w: from-line is for one file, and not together with resume", ErrConfig)
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ type sender struct {
 func newSender(base, device string, client *http.Client, giveUp time.Duration) (*sender, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("url %q: takes one such as http://127.0.0.1:8080", base)
+		return nil, fmt.Errorf("%w: url %q: takes one such as http://127.0.0.1:8080", ErrConfig, base)
 	}
 	s := &sender{client: client, base: strings.TrimSuffix(base, "/"), giveUp: giveUp, waiting: func(string) {}}
 	s.target = s.base + "/api/v1/telemetry"

@@ -1,0 +1,64 @@
+# The commands of the project. Those that belong to work which is not done yet
+# say so and fail, so that nothing that calls them takes silence for success.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+
+export CGO_ENABLED := 0
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+GO       := go
+FUZZTIME ?= 2m
+PACKAGES ?= ./...
+
+LINT_VERSION := v2.15.0
+LINT         := .tools/golangci-lint-$(LINT_VERSION)
+
+.PHONY: build
+build: ## bin/handler
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/handler ./handler
+
+.PHONY: run
+run: build ## serve with the embedded store, on loopback
+	bin/handler
+
+.PHONY: test
+test: ## vet, unit, property and end-to-end tests
+	$(GO) vet $(PACKAGES)
+	$(GO) test $(PACKAGES)
+
+.PHONY: lint
+lint: $(LINT) ## formatting, arrows between the rooms, and the usual suspects
+	$(LINT) run
+
+$(LINT):
+	GOBIN=$(CURDIR)/.tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv .tools/golangci-lint $@
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (2m)
+	devtools/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## figures of docs/benchmarks.md
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m $(PACKAGES)
+
+.PHONY: mutants
+mutants: ## plant faults one by one and see that a test fails for each
+	devtools/mutants
+
+.PHONY: soak package infra
+soak package infra:
+	@echo "make $@: not yet, its part of the project is still to come" >&2
+	@exit 1
+
+.PHONY: help
+help:
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+.PHONY: clean
+clean:
+	rm -rf bin dist
