@@ -49,6 +49,8 @@ func unpack(dst []int64, src []byte, base int64, width uint) {
 	i := 0
 	if width <= 57 {
 		i = unpackNarrow(dst, src, base, width)
+	} else {
+		i = unpackWide(dst, src, base, width)
 	}
 	for ; i < len(dst); i++ {
 		dst[i] = int64(bitsAt(src, uint(i)*width, width) + uint64(base))
@@ -67,6 +69,22 @@ func unpackNarrow(dst []int64, src []byte, base int64, width uint) int {
 		}
 		word := binary.LittleEndian.Uint64(src[at:])
 		dst[i] = int64(word>>(bit&7)&mask + uint64(base))
+		bit += width
+	}
+	return len(dst)
+}
+
+// unpackWide is unpackNarrow for values that may reach into a ninth byte.
+func unpackWide(dst []int64, src []byte, base int64, width uint) int {
+	mask := ^uint64(0) >> (64 - width)
+	bit := uint(0)
+	for i := range dst {
+		at := bit >> 3
+		if at+9 > uint(len(src)) {
+			return i
+		}
+		word := binary.LittleEndian.Uint64(src[at:])>>(bit&7) | uint64(src[at+8])<<(64-(bit&7))
+		dst[i] = int64(word&mask + uint64(base))
 		bit += width
 	}
 	return len(dst)

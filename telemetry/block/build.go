@@ -69,6 +69,9 @@ type builder struct {
 	times   []int64
 	stamps  []telemetry.Stamp
 	bits    []uint64
+	rowsOf  []int32
+	kinds   []telemetry.Kind
+	texts   []string
 	columns []Column
 }
 
@@ -277,16 +280,19 @@ func (b *builder) frame(rows []int32) Frame {
 func (b *builder) column(n int32, t *tally) Column {
 	c := Column{Name: b.names[n], Bits: take(&b.bits, t.values, 0)[:0]}
 	if b.twice || t.values < b.rows {
-		c.Rows = make([]int32, 0, t.values)
+		c.Rows = take(&b.rowsOf, t.values, chunk)[:0]
 	}
 	if t.kinds {
-		c.Kinds = make([]telemetry.Kind, 0, t.values)
+		c.Kinds = take(&b.kinds, t.values, chunk)[:0]
 	}
 	if t.texts {
-		c.Texts = make([]string, 0, t.values)
+		c.Texts = take(&b.texts, t.values, chunk)[:0]
 	}
 	return c
 }
+
+// chunk is the size of a slab that may not be needed.
+const chunk = 1024
 
 // take cuts n elements off a slab; a used up one is replaced by one of at least
 // size.

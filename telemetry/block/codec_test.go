@@ -340,7 +340,7 @@ func fleet(devices, n int) []telemetry.Reading {
 			}
 			at := int64(start + k*60e9 + i*1e6*7%60e9 + random.IntN(20)*1e6)
 			readings = append(readings, telemetry.Reading{
-				Device: fmt.Sprintf("pump-%04d", i), Time: at, Stamp: telemetry.Stamp(at + 40e6 + int64(i)),
+				Device: fmt.Sprintf("pump-%04d", i), Time: at,
 				Metrics: []telemetry.Metric{
 					{Name: "temperature", Value: telemetry.FloatValue(math.Round(temperature[i]*100) / 100)},
 					{Name: "humidity", Value: telemetry.FloatValue(float64(humidity[i]))},
@@ -348,6 +348,21 @@ func fleet(devices, n int) []telemetry.Reading {
 					{Name: "state", Value: telemetry.TextValue(states[state[i]])},
 				},
 			})
+		}
+	}
+	return stamped(readings, 500)
+}
+
+// stamped stamps readings as if they arrived in bodies of so many, each a while
+// after its last reading was measured.
+func stamped(readings []telemetry.Reading, body int) []telemetry.Reading {
+	random := rand.New(rand.NewPCG(5, 6))
+	readings = slices.Clone(readings)
+	for from := 0; from < len(readings); from += body {
+		part := readings[from:min(from+body, len(readings))]
+		at := part[len(part)-1].Time + 20e6 + int64(random.ExpFloat64()*30e6)
+		for i := range part {
+			part[i].Stamp = telemetry.Stamp(at + int64(i))
 		}
 	}
 	return readings

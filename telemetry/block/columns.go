@@ -48,16 +48,8 @@ func (w *writer) index(f *Frame) []byte {
 	w.num, w.txt = w.num[:0], w.txt[:0]
 	w.count(f.Len())
 	w.times(f.Times, nil)
-	w.stamps(f.Stamps, nil)
+	w.stamps(f.Stamps, f.Times, nil)
 	return w.sealed(indexMark)
-}
-
-func (w *writer) stamps(stamps []telemetry.Stamp, starts []int) {
-	w.rows = grown(w.rows, len(stamps))
-	for i, s := range stamps {
-		w.rows[i] = int64(s)
-	}
-	w.times(w.rows, starts)
 }
 
 // sealed returns the section with a head before it.
@@ -117,6 +109,7 @@ func DecodeColumns(c Columns) (Frame, error) {
 	if err != nil {
 		return Frame{}, fmt.Errorf("index: %w", err)
 	}
+	defer r.free()
 	f, err := r.index()
 	if err != nil {
 		return Frame{}, fmt.Errorf("index: %w", err)
@@ -163,17 +156,9 @@ func (r *reader) index() (Frame, error) {
 	}
 	f := Frame{Times: make([]int64, n), Stamps: make([]telemetry.Stamp, n)}
 	r.times(f.Times, nil)
-	r.stamps(f.Stamps, nil)
+	r.stamps(f.Stamps, f.Times, nil)
 	r.ascending(&f)
 	return f, r.end()
-}
-
-func (r *reader) stamps(dst []telemetry.Stamp, starts []int) {
-	v := r.ints(len(dst))
-	r.times(v, starts)
-	for i, s := range v {
-		dst[i] = telemetry.Stamp(s)
-	}
 }
 
 // ascending checks the order of rows.

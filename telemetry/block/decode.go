@@ -14,6 +14,7 @@ func Decode(data []byte) ([]Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("block: %w", err)
 	}
+	defer r.free()
 	devices := r.block()
 	if err := r.end(); err != nil {
 		return nil, fmt.Errorf("block: %w", err)
@@ -93,7 +94,7 @@ func (r *reader) tagColumns(n int) []TagChange {
 	removed := make([]int64, n)
 	r.series(removed, nil)
 	r.times(times, nil)
-	r.stamps(stamps, nil)
+	r.stamps(stamps, times, nil)
 	tags := make([]TagChange, n)
 	for i := range tags {
 		if removed[i]>>1 != 0 {
@@ -173,7 +174,7 @@ func (r *reader) group(g *members) {
 	times, stamps := make([]int64, total), make([]telemetry.Stamp, total)
 	starts := firstRows(counts)
 	r.times(times, starts)
-	r.stamps(stamps, starts)
+	r.stamps(stamps, times, starts)
 	r.frames(g, counts, times, stamps)
 	if len(g.names) == 0 || r.err != nil {
 		return

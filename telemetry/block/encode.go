@@ -93,7 +93,15 @@ func grouped(devices []Device) ([]*group, []int64) {
 }
 
 func sameNames(a, b []Column) bool {
-	return slices.EqualFunc(a, b, func(a, b Column) bool { return a.Name == b.Name })
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].Name != b[i].Name {
+			return false
+		}
+	}
+	return true
 }
 
 func appendNames(key []byte, columns []Column) []byte {
@@ -156,7 +164,7 @@ func (w *writer) tags(devices []Device) {
 	w.texts(values, nil)
 	w.ints(removed, nil)
 	w.times(times, nil)
-	w.stamps(stamps, nil)
+	w.stamps(stamps, times, nil)
 }
 
 // schemas writes all names of metrics, sorted, and of each group which of them
@@ -207,7 +215,7 @@ func (w *writer) group(g *group) {
 // single writes the rows of the only device of a group.
 func (w *writer) single(f *Frame) {
 	w.times(f.Times, nil)
-	w.stamps(f.Stamps, nil)
+	w.stamps(f.Stamps, f.Times, nil)
 	for i := range f.Columns {
 		c := &f.Columns[i]
 		w.run.reset()
@@ -229,7 +237,7 @@ func (w *writer) rowIndex(g *group, total int) {
 		stamps = append(stamps, d.Readings.Stamps...)
 	}
 	w.times(times, w.starts)
-	w.stamps(stamps, w.starts)
+	w.stamps(stamps, times, w.starts)
 }
 
 // joined writes the i-th column of a group.

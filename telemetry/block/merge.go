@@ -1,6 +1,7 @@
 package block
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -226,7 +227,10 @@ func chained(frames []Frame) []Frame {
 	if len(frames) < 2 {
 		return frames
 	}
-	slices.SortStableFunc(frames, func(a, b Frame) int { return order(a.Times[0] < b.Times[0]) })
+	byStart := func(a, b Frame) int { return cmp.Compare(a.Times[0], b.Times[0]) }
+	if !slices.IsSortedFunc(frames, byStart) {
+		slices.SortFunc(frames, byStart)
+	}
 	var links [][]Frame
 	for _, f := range frames {
 		links = link(links, f)

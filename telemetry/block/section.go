@@ -71,6 +71,7 @@ type writer struct {
 
 	values  []int64
 	rows    []int64
+	after   []int64
 	indices []int64
 	starts  []int
 	all     series
@@ -130,6 +131,8 @@ type reader struct {
 	scratch []int64
 }
 
+var readers = sync.Pool{New: func() any { return new(reader) }}
+
 // budget is what may still be allocated for decoded data, in bytes.
 type budget struct{ left int }
 
@@ -138,9 +141,16 @@ func corrupt(format string, args ...any) error {
 }
 
 func newReader(data []byte, b *budget) *reader {
-	r := &reader{budget: b}
+	r := readers.Get().(*reader)
+	r.budget = b
 	r.open(data)
 	return r
+}
+
+// free gives the scratch space back.
+func (r *reader) free() {
+	r.num, r.txt, r.budget, r.err = nil, "", nil, nil
+	readers.Put(r)
 }
 
 // open begins to read the section that fills data.

@@ -131,17 +131,22 @@ func (r *reader) sorted(dst []string) {
 	}
 	all := make([]byte, 0, size)
 	for i := range dst {
-		from := len(all)
-		before := from
+		before := len(all)
 		if i > 0 {
-			before -= len(dst[i-1])
+			before -= int(shared[i-1] + rest[i-1])
 		}
 		all = append(all, all[before:before+int(shared[i])]...)
 		all = append(all, r.text(rest[i])...)
-		dst[i] = string(all[from:])
+	}
+	whole := string(all)
+	for i := range dst {
+		if r.err != nil {
+			return
+		}
+		n := int(shared[i] + rest[i])
+		dst[i], whole = whole[:n], whole[n:]
 		if i > 0 && dst[i] <= dst[i-1] {
 			r.fail("%q after %q", dst[i], dst[i-1])
-			return
 		}
 	}
 }
