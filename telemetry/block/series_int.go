@@ -105,9 +105,10 @@ func planOne(v []int64) intPlan {
 		}
 		all.add(s0.min)
 		all.add(s0.max)
-		size[0] += packSize(n, s0)
-		size[1] += packSize(n, s1)
-		size[2] += packSize(n, s2)
+		at := len(v) - len(tail)
+		for order, s := range [...]span{s0, s1, s2} {
+			size[order] += packSize(v, at, n, order, s)
+		}
 		tail = tail[n:]
 	}
 	if all.min == all.max {
@@ -133,9 +134,17 @@ func planFew(v []int64) intPlan {
 	}
 }
 
-// packSize counts two bytes for width and least value: the latter is written as
-// the difference to the former pack's.
-func packSize(n int, s span) int { return 2 + packedSize(n, s.width()) }
+// packSize is the size of the pack of n differences of an order from v[at] on,
+// whose range is s.
+func packSize(v []int64, at, n, order int, s span) int {
+	if s.width() <= patchOver {
+		return packHead + packedSize(n, s.width())
+	}
+	var buf [pack]int64
+	differences(buf[:n], v, at, order)
+	_, size, _ := shortest(buf[:n], s)
+	return size
+}
 
 func varintSize(v int64) int { return (bits.Len64(zigzag(v)|1) + 6) / 7 }
 
@@ -169,11 +178,19 @@ func (w *writer) packs(v []int64, order int) {
 	for at := order; at < len(v); at += pack {
 		n := min(pack, len(v)-at)
 		s := differences(buf[:n], v, at, order)
-		width := s.width()
-		w.byte(byte(width))
+		width, _, outliers := shortest(buf[:n], s)
+		if outliers > 0 {
+			w.byte(byte(width) | patched)
+		} else {
+			w.byte(byte(width))
+		}
 		w.varint(s.min - least)
 		least = s.min
-		w.num = appendPacked(w.num, buf[:n], s.min, width)
+		if outliers > 0 {
+			w.patched(buf[:n], s.min, width, outliers)
+		} else {
+			w.num = appendPacked(w.num, buf[:n], s.min, width)
+		}
 	}
 }
 
@@ -283,7 +300,8 @@ func (r *reader) packs(dst []int64) {
 	least := int64(0)
 	for len(dst) > 0 && r.err == nil {
 		n := min(pack, len(dst))
-		width := uint(r.byte())
+		head := r.byte()
+		width, patches := uint(head&^patched), head&patched != 0
 		least += r.varint()
 		size := packedSize(n, width)
 		if width > 64 || size > len(r.num) {
@@ -292,6 +310,9 @@ func (r *reader) packs(dst []int64) {
 		}
 		unpack(dst[:n], r.num, least, width)
 		r.num = r.num[size:]
+		if patches {
+			r.patches(dst[:n], width)
+		}
 		dst = dst[n:]
 	}
 }
