@@ -38,6 +38,7 @@ func newEcho(log *slog.Logger, p patience) *echo.Echo {
 // newApp makes the server of an open house.
 func newApp(h *house, l *life, log *slog.Logger, p patience) *echo.Echo {
 	e := newEcho(log, p)
+	e.Use(h.inflight.limit)
 	l.routes(e, h.ready)
 	e.GET("/api/v1/status", statusHandler(h, l))
 	h.routes(e)

@@ -15,9 +15,11 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"sluice/engine"
+	"sluice/ingest"
 	"sluice/internal/settings"
 	"sluice/query"
 	"sluice/store/pebble"
+	"sluice/telemetry"
 )
 
 // house is everything that stands on an open store. This is the only place
@@ -25,8 +27,10 @@ import (
 type house struct {
 	store  *pebble.Store
 	engine *engine.Engine
+	ingest *ingest.Ingest
 	query  *query.Service
 
+	inflight      *inflight
 	compactor     sync.WaitGroup
 	stopCompactor context.CancelFunc
 }
@@ -45,7 +49,8 @@ func openHouse(ctx context.Context, s settings.Settings, log *slog.Logger, fatal
 		}
 		return nil, errors.Join(err, db.Close())
 	}
-	h := &house{store: db, engine: e}
+	h := &house{store: db, engine: e, inflight: newInflight(s)}
+	h.ingest = ingest.New(ingestConfig(s), e, telemetry.NewClock(time.Now), e.Floor)
 	h.query = query.New(func() query.Reader { return e.View() }, query.Options{Lateness: atLeast(s.Lateness), Log: log})
 	compacting, stop := context.WithCancel(context.Background())
 	h.stopCompactor = stop
@@ -90,22 +95,31 @@ func engineConfig(s settings.Settings, db *pebble.Store, log *slog.Logger) engin
 	return c
 }
 
+func ingestConfig(s settings.Settings) ingest.Config {
+	return ingest.Config{
+		MaxBody: int64(s.MaxBody), MaxDecoded: int64(s.MaxDecoded), MaxMetrics: s.MaxMetrics,
+		Group: ingest.GroupConfig{Linger: s.Linger, QueueBytes: int64(s.MaxInflight) / 2},
+	}
+}
+
 // share is a part of the memory there is, up to most.
 func share(s settings.Settings, part int64, most settings.Size) int64 {
 	return min(int64(s.Memory)/part, int64(most))
 }
 
 func (h *house) routes(e *echo.Echo) {
+	h.ingest.Register(e)
 	h.query.Register(e)
 }
 
 // ready says why readings cannot be accepted, if so.
 func (h *house) ready(context.Context) error { return h.store.Ready() }
 
-// close ends what stands on the store, then the store. No request may be under
-// way.
-func (h *house) close() error {
+// close makes durable what waits for a flush, ends the compactor, and then the
+// store.
+func (h *house) close(ctx context.Context) error {
+	err := h.ingest.Close(ctx)
 	h.stopCompactor()
 	h.compactor.Wait()
-	return h.store.Close()
+	return errors.Join(err, h.store.Close())
 }

@@ -16,6 +16,7 @@ type patience struct {
 	idle    time.Duration // between two requests of a connection
 	opening time.Duration // a request waits for the store to open
 	drain   time.Duration // requests under way have when the process stops
+	flush   time.Duration // what they left behind, after that
 }
 
 // The Functions host gives a handler 30 s to listen, a call 230 s (its front
@@ -28,7 +29,8 @@ var defaultPatience = patience{
 	stall:   30 * time.Second,
 	idle:    120 * time.Second,
 	opening: 30 * time.Second,
-	drain:   20 * time.Second,
+	drain:   15 * time.Second,
+	flush:   10 * time.Second,
 }
 
 const maxHeaderBytes = 64 << 10

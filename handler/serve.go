@@ -107,7 +107,9 @@ func shutDown(front *front, server *http.Server, house *house, opening <-chan op
 		house = (<-opening).house
 	}
 	if house != nil {
-		err = errors.Join(err, house.close())
+		flushing, cancel := context.WithTimeout(context.Background(), p.flush)
+		defer cancel()
+		err = errors.Join(err, house.close(flushing))
 	}
 	return err
 }
