@@ -35,12 +35,14 @@ type world struct {
 	tags    map[string]string
 	answers int
 	wake    *sync.Cond
+	say     func(what byte, id uint64, entries int) // 't' before an append, 'a' after its answer
 }
 
 func newWorld(seed uint64, shards, writers, ops int) *world {
 	w := &world{seed: seed, shards: shards, writers: writers, ops: ops, acked: map[uint64]bool{}, tried: map[uint64]int{},
 		pairs: map[string]int{}, pending: map[string]int{}, tags: map[string]string{}}
 	w.wake = sync.NewCond(&w.mu)
+	w.say = func(byte, uint64, int) {}
 	return w
 }
 
@@ -121,10 +123,12 @@ func (w *world) write(ctx context.Context, j store.Journal, rng *rand.Rand) erro
 			entries[i] = store.Entry{Bucket: rng.IntN(3), Data: crashData(id, i, 9+rng.IntN(6000))}
 		}
 		w.note(func() { w.tried[id] = n })
+		w.say('t', id, n)
 		if err := j.Append(ctx, rng.IntN(w.shards), entries); err != nil {
 			return err
 		}
 		w.note(func() { w.acked[id] = true; w.answered() })
+		w.say('a', id, n)
 	}
 	return nil
 }

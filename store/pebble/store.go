@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -85,11 +86,13 @@ func (s *Store) openLocked() error {
 	return nil
 }
 
-// explain gives pebble's refusal of a format the meaning that a caller decides
-// by.
+// explain gives pebble's refusals the meaning that a caller decides by.
 func explain(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w: the process must be able to write to the folder and its files", err)
+	case strings.Contains(err.Error(), "format major version"):
+		return fmt.Errorf("%w: use the version of the program that wrote it, or a newer one: %w", err, store.ErrFormat)
 	}
 	return err
 }
@@ -111,15 +114,15 @@ func (s *Store) Close() (err error) {
 
 func (s *Store) close() error {
 	close(s.stop)
+	if err := s.failed.get(); err != nil {
+		// Pebble cannot be closed after it failed, and calls that were under way
+		// may never come back. The folder stays locked until the process ends.
+		return err
+	}
 	s.tasks.Wait()
 	s.using.Lock()
 	defer s.using.Unlock()
 	s.closed = true
-	if err := s.failed.get(); err != nil {
-		// Pebble cannot be closed after it failed. The folder stays locked until
-		// the process ends, as its files are still open.
-		return err
-	}
 	if err := s.db.Flush(); err != nil {
 		s.log.Warn("store: flush before close", "error", err)
 	}
