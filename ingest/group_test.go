@@ -419,7 +419,9 @@ func TestAcknowledgedMeansAppended(t *testing.T) {
 			QueueBytes:    rapid.Int64Range(100, 20_000).Draw(rt, "queue"),
 		}
 		took := time.Duration(rapid.IntRange(0, 10).Draw(rt, "took")) * time.Millisecond
-		synctest.Test(t, func(t *testing.T) {
+		problem := ""
+		synctest.Test(t, func(*testing.T) {
+			fail := func(format string, args ...any) { problem = fmt.Sprintf(format, args...) }
 			store := newRecorder(3)
 			store.took = took
 			store.fail = func(_, nth int) error {
@@ -443,12 +445,12 @@ func TestAcknowledgedMeansAppended(t *testing.T) {
 			}
 			wg.Wait()
 			if err := g.Close(context.Background()); err != nil {
-				rt.Fatal(err)
+				fail("%v", err)
 			}
 			good, tries := map[string]int{}, map[string]int{}
 			for _, f := range store.log() {
 				if len(f.readings) > cfg.FlushReadings {
-					rt.Fatalf("flush of %d readings", len(f.readings))
+					fail("flush of %d readings", len(f.readings))
 				}
 				for _, id := range f.readings {
 					if tries[id]++; f.err == nil {
@@ -460,14 +462,17 @@ func TestAcknowledgedMeansAppended(t *testing.T) {
 				for _, x := range r.readings {
 					id := fmt.Sprintf("%s@%d", x.Device, x.Stamp)
 					if tries[id] > 1 || r.err == nil && good[id] != 1 || errors.Is(r.err, ErrFull) && tries[id] > 0 {
-						rt.Fatalf("%s: appended %d times, %d with success, answer %v", id, tries[id], good[id], r.err)
+						fail("%s: appended %d times, %d with success, answer %v", id, tries[id], good[id], r.err)
 					}
 				}
 			}
 			if g.queued.Load() != 0 {
-				rt.Fatalf("%d bytes left in the queue", g.queued.Load())
+				fail("%d bytes left in the queue", g.queued.Load())
 			}
 		})
+		if problem != "" {
+			rt.Fatal(problem)
+		}
 	})
 }
 
