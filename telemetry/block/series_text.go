@@ -152,18 +152,19 @@ func (r *reader) sorted(dst []string) {
 }
 
 // sortedSize checks that each string has as much before it as it shares, and
-// adds up their lengths.
+// the text as much as all have of their own; and adds up the lengths.
 func (r *reader) sortedSize(shared, rest []int64) int {
-	size, before := 0, int64(0)
+	if r.err != nil {
+		return 0
+	}
+	size, before, text := 0, int64(0), int64(len(r.txt))
 	for i := range shared {
-		if r.err != nil {
-			return 0
-		}
-		if shared[i] < 0 || shared[i] > before || rest[i] < 0 || rest[i] > int64(len(r.txt)) {
+		if shared[i] < 0 || shared[i] > before || rest[i] < 0 || rest[i] > text {
 			r.fail("string %d shares %d of %d bytes, and has %d more", i, shared[i], before, rest[i])
 			return 0
 		}
 		before = shared[i] + rest[i]
+		text -= rest[i]
 		size += int(before)
 		if size > MaxDecoded {
 			r.fail("strings of more than %d bytes", MaxDecoded)
