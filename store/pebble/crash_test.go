@@ -199,7 +199,8 @@ func (w *world) merge(ctx context.Context, s *Store, shard int, h store.Head) er
 	}
 	for len(ops) > 0 {
 		n := min(len(ops), 40)
-		if err := s.Rows().Commit(ctx, leaves, fmt.Sprint(shard), ops[:n]); err != nil {
+		// As the engine does: the sync of Update has these on the disk too.
+		if err := s.Rows().(store.LazyRows).CommitLater(ctx, leaves, fmt.Sprint(shard), ops[:n]); err != nil {
 			return err
 		}
 		ops = ops[n:]
