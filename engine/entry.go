@@ -20,15 +20,18 @@ type entry struct {
 	cut         telemetry.Stamp
 	seen        bool
 	first, last int64
-	tags        []block.TagChange // one a key, ascending; removals keep their time
-	latest      []latest          // one a metric, ascending
+	// tags are in ascending order, of each key those changes that are its newest
+	// now, or may become it when a deletion takes the newer ones away. Removals keep
+	// their time.
+	tags   []block.TagChange
+	latest []latest // one a metric, ascending
 	// folded says that latest was left out because it does not fit: it is to be
 	// folded from the leaves.
 	folded bool
 }
 
-// latest is a metric's newest value. A long string is left out, it stands in
-// the leaf of its time.
+// latest is a metric's newest value. Of a long string only the beginning is
+// kept; it stands in the leaf of its time.
 type latest struct {
 	metric  string
 	time    int64
@@ -43,7 +46,9 @@ const (
 	maxTags    = 64        // changes of tags that are kept, removals among them
 )
 
-// newer tells whether a wins over b as the latest value of one metric.
+// newer tells whether a wins over b as the latest value of one metric. Long
+// strings are compared as far as entries keep them; where that does not decide,
+// the one that has to be looked up wins.
 func newer(a, b latest) bool {
 	if a.time != b.time {
 		return a.time > b.time
@@ -51,7 +56,20 @@ func newer(a, b latest) bool {
 	if a.stamp != b.stamp {
 		return a.stamp > b.stamp
 	}
-	return telemetry.Compare(a.value, b.value) > 0
+	if c := telemetry.Compare(a.kept(), b.kept()); c != 0 {
+		return c > 0
+	}
+	if a.long() != b.long() {
+		return a.long()
+	}
+	return a.omitted && !b.omitted
+}
+
+func (l latest) long() bool { return l.omitted || len(l.value.Text) > inlineText }
+
+func (l latest) kept() telemetry.Value {
+	l.value.Text = l.value.Text[:min(len(l.value.Text), inlineText)]
+	return l.value
 }
 
 // summarize makes the entry of a resolved frame and changes of tags, all above
@@ -67,36 +85,61 @@ func summarize(id string, f *block.Frame, tags []block.TagChange) entry {
 		row := c.Row(c.Len() - 1)
 		e.latest[i] = latest{metric: c.Name, time: f.Times[row], stamp: f.Stamps[row], value: c.Value(c.Len() - 1)}
 	}
-	e.tags = slices.Clone(tags)
-	slices.SortFunc(e.tags, block.TagChange.Compare)
-	e.tags = newestTags(lastOfEach(e.tags, func(a, b block.TagChange) bool { return a.Key == b.Key }))
+	e.tags = boundTags(lasting(slices.Clone(tags)))
 	return e
 }
 
-// newestTags bounds what a device's tags can grow to over the years: the
-// newest maxTags changes stay. A key's change only ever gets newer, so what is
-// left out once would be left out later too, and the order of merging does not
-// matter.
-func newestTags(tags []block.TagChange) []block.TagChange {
-	if len(tags) <= maxTags {
-		return tags
+// lasting leaves out, and sorts, changes of tags: one that is not newer, by
+// time, than another of its key counts only if a deletion can remove that other
+// one alone, that is if its stamp is higher. Such occur where late data meet a
+// deletion that comes late itself.
+func lasting(tags []block.TagChange) []block.TagChange {
+	slices.SortFunc(tags, block.TagChange.Compare)
+	out := tags[:0]
+	for i := range tags {
+		t := tags[i]
+		for n := len(out); n > 0 && out[n-1].Key == t.Key && out[n-1].Stamp <= t.Stamp; n-- {
+			out = out[:n-1]
+		}
+		out = append(out, t)
 	}
-	byAge := slices.SortedFunc(slices.Values(tags), func(a, b block.TagChange) int {
-		return cmp.Or(cmp.Compare(b.Time, a.Time), cmp.Compare(b.Stamp, a.Stamp), strings.Compare(a.Key, b.Key))
-	})
-	kept := byAge[:maxTags]
-	slices.SortFunc(kept, func(a, b block.TagChange) int { return strings.Compare(a.Key, b.Key) })
-	return kept
+	return out
 }
 
-func lastOfEach[T any](sorted []T, same func(a, b T) bool) []T {
-	out := sorted[:0]
-	for i := range sorted {
-		if i+1 == len(sorted) || !same(sorted[i], sorted[i+1]) {
-			out = append(out, sorted[i])
+// newestTags are the changes that count, one a key.
+func newestTags(tags []block.TagChange) []block.TagChange {
+	var out []block.TagChange
+	for i, t := range tags {
+		if i+1 == len(tags) || tags[i+1].Key != t.Key {
+			out = append(out, t)
 		}
 	}
 	return out
+}
+
+// boundTags bounds what a device's tags can grow to over the years: maxTags
+// changes stay, those that count before others, the newest before older ones. A
+// key's change only ever gets newer, so what is left out once would be left out
+// later too, and the order of merging does not matter.
+func boundTags(tags []block.TagChange) []block.TagChange {
+	if len(tags) <= maxTags {
+		return tags
+	}
+	counts := make(map[block.TagChange]bool, len(tags))
+	for _, t := range newestTags(tags) {
+		counts[t] = true
+	}
+	kept := slices.SortedFunc(slices.Values(tags), func(a, b block.TagChange) int {
+		if counts[a] != counts[b] {
+			if counts[a] {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(b.Time, a.Time), cmp.Compare(b.Stamp, a.Stamp), strings.Compare(a.Key, b.Key))
+	})[:maxTags]
+	slices.SortFunc(kept, block.TagChange.Compare)
+	return kept
 }
 
 // join merges two entries of one device, neither of which has anything that
@@ -111,9 +154,7 @@ func join(a, b entry) entry {
 	case b.seen:
 		out.first, out.last = b.first, b.last
 	}
-	out.tags = newestTags(joinSorted(a.tags, b.tags,
-		func(x, y block.TagChange) int { return strings.Compare(x.Key, y.Key) },
-		func(x, y block.TagChange) bool { return x.Compare(y) > 0 }))
+	out.tags = boundTags(lasting(slices.Concat(a.tags, b.tags)))
 	out.latest = joinSorted(a.latest, b.latest,
 		func(x, y latest) int { return strings.Compare(x.metric, y.metric) }, newer)
 	return out
@@ -201,20 +242,15 @@ func appendHeader(dst []byte, e entry, folded bool) []byte {
 
 func appendLatest(dst []byte, last int64, l latest) []byte {
 	kind := byte(l.value.Kind)
-	omitted := l.omitted || len(l.value.Text) > inlineText
-	if omitted {
+	if l.long() {
 		kind |= flagOmitted
 	}
 	dst = append(appendText(dst, l.metric), kind)
 	dst = binary.AppendVarint(binary.AppendVarint(dst, last-l.time), int64(l.stamp))
-	switch {
-	case omitted:
-		return dst
-	case l.value.Kind == telemetry.String:
-		return appendText(dst, l.value.Text)
-	default:
-		return binary.LittleEndian.AppendUint64(dst, l.value.Bits)
+	if l.value.Kind == telemetry.String {
+		return appendText(dst, l.kept().Text)
 	}
+	return binary.LittleEndian.AppendUint64(dst, l.value.Bits)
 }
 
 func appendText(dst []byte, s string) []byte {
@@ -305,14 +341,10 @@ func (r *reader) latest(last int64) latest {
 	kind := r.byte()
 	l.omitted, l.value.Kind = kind&flagOmitted != 0, telemetry.Kind(kind&kindMask)
 	l.time, l.stamp = last-r.varint(), telemetry.Stamp(r.varint())
-	switch {
-	case l.omitted:
-	case l.value.Kind == telemetry.String:
+	if l.value.Kind == telemetry.String {
 		l.value.Text = r.text()
-	default:
-		if b := r.take(8); b != "" {
-			l.value.Bits = binary.LittleEndian.Uint64([]byte(b))
-		}
+	} else if b := r.take(8); b != "" {
+		l.value.Bits = binary.LittleEndian.Uint64([]byte(b))
 	}
 	return l
 }

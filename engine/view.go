@@ -162,7 +162,8 @@ func (v *View) info(ctx context.Context, id string, d deviceView) (Info, bool, e
 		known = folded
 	}
 	e := join(known, fresh)
-	if !e.seen && !slices.ContainsFunc(e.tags, func(t block.TagChange) bool { return !t.Removed }) {
+	tags := newestTags(e.tags)
+	if !e.seen && !slices.ContainsFunc(tags, func(t block.TagChange) bool { return !t.Removed }) {
 		return Info{}, false, nil // deleted, and nothing came after
 	}
 	latest, err := v.latest(ctx, id, e)
@@ -170,7 +171,7 @@ func (v *View) info(ctx context.Context, id string, d deviceView) (Info, bool, e
 		return Info{}, false, err
 	}
 	info := Info{ID: id, FirstSeen: e.first, LastSeen: e.last, HasReadings: e.seen, Latest: latest}
-	for _, t := range e.tags {
+	for _, t := range tags {
 		if !t.Removed {
 			info.Tags = append(info.Tags, t.Tag)
 		}
