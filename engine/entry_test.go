@@ -19,7 +19,7 @@ func drawValue(t *rapid.T) telemetry.Value {
 	case 1:
 		return telemetry.BoolValue(rapid.Bool().Draw(t, "bool"))
 	case 2:
-		return telemetry.TextValue(strings.Repeat("x", rapid.SampledFrom([]int{0, 1, inlineText, inlineText + 1}).Draw(t, "length")))
+		return telemetry.TextValue(strings.Repeat("x", rapid.SampledFrom([]int{0, 1, inlineText, inlineText + 1}).Draw(t, "length")) + rapid.SampledFrom([]string{"", "y"}).Draw(t, "end"))
 	default:
 		return telemetry.IntValue(1<<62 + int64(rapid.IntRange(1, 3).Draw(t, "integer")))
 	}
