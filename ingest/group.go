@@ -151,11 +151,11 @@ func (g *Group) run(n int) {
 	s := &g.shards[n]
 	for !s.rest() {
 		g.linger(s.last)
-		s.last = time.Now()
 		parts := g.take(s)
 		if len(parts) == 0 {
 			continue
 		}
+		s.last = time.Now()
 		err := g.flush(n, parts)
 		for _, p := range parts {
 			g.settle(p, err)

@@ -66,25 +66,57 @@ func sizeOf(r *telemetry.Reading) int64 {
 }
 
 // split cuts a request's readings into parts, none larger than a flush, in
-// their order.
+// their order within each shard.
 func (g *Group) split(readings []telemetry.Reading) []part {
-	var parts []part
-	open := make([]int, len(g.shards)) // the part of each shard that takes more, from 1
-	device, n := "", 0
-	for i := range readings {
-		r := &readings[i]
-		if i == 0 || r.Device != device {
-			device, n = r.Device, g.appender.Shard(r.Device)
+	shards, counts := g.assign(readings)
+	if counts[shards[0]] == len(readings) {
+		return g.cut(nil, int(shards[0]), readings)
+	}
+	sorted, next := make([]telemetry.Reading, len(readings)), make([]int, len(counts))
+	for n := 1; n < len(counts); n++ {
+		next[n] = next[n-1] + counts[n-1]
+	}
+	for i, n := range shards {
+		sorted[next[n]] = readings[i]
+		next[n]++
+	}
+	parts := make([]part, 0, len(counts))
+	for n, count := range counts {
+		if count > 0 {
+			parts = g.cut(parts, n, sorted[next[n]-count:next[n]])
 		}
-		size := sizeOf(r)
-		if o := open[n]; o == 0 || len(parts[o-1].readings) >= g.cfg.FlushReadings || parts[o-1].bytes+size > g.cfg.FlushBytes {
-			parts = append(parts, part{shard: n})
-			open[n] = len(parts)
-		}
-		p := &parts[open[n]-1]
-		p.readings, p.bytes = append(p.readings, *r), p.bytes+size
 	}
 	return parts
+}
+
+// assign tells each reading's shard, and how many each shard has.
+func (g *Group) assign(readings []telemetry.Reading) (shards []int32, counts []int) {
+	shards, counts = make([]int32, len(readings)), make([]int, len(g.shards))
+	n := 0
+	for i := range readings {
+		if i == 0 || readings[i].Device != readings[i-1].Device {
+			n = g.appender.Shard(readings[i].Device)
+		}
+		shards[i] = int32(n)
+		counts[n]++
+	}
+	return shards, counts
+}
+
+// cut appends a shard's readings to parts.
+func (g *Group) cut(parts []part, n int, readings []telemetry.Reading) []part {
+	p, start := part{shard: n}, 0
+	for i := range readings {
+		size := sizeOf(&readings[i])
+		if i > start && (i-start >= g.cfg.FlushReadings || p.bytes+size > g.cfg.FlushBytes) {
+			p.readings = readings[start:i]
+			parts = append(parts, p)
+			p, start = part{shard: n}, i
+		}
+		p.bytes += size
+	}
+	p.readings = readings[start:]
+	return append(parts, p)
 }
 
 // join puts the readings of parts together.

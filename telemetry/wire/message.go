@@ -37,7 +37,10 @@ func (p *parser) example() string {
 // members reads the members of an object that was entered, up to its end or the
 // first refusal. The key is valid until member reads on.
 func (p *parser) members(member func(key []byte, at int64) (*telemetry.Refusal, error)) (*telemetry.Refusal, error) {
-	for p.dec.PeekKind() != '}' {
+	for kind := p.dec.PeekKind(); kind != '}'; kind = p.dec.PeekKind() {
+		if kind != '"' {
+			return nil, p.noKey()
+		}
 		v, err := p.dec.ReadValue()
 		if err != nil {
 			return nil, p.failed(err)
@@ -56,6 +59,14 @@ func (p *parser) members(member func(key []byte, at int64) (*telemetry.Refusal, 
 		return nil, p.failed(err)
 	}
 	return nil, nil
+}
+
+// noKey tells why what comes is no key, without reading a large value whole.
+func (p *parser) noKey() error {
+	if _, err := p.dec.ReadToken(); err != nil {
+		return p.failed(err)
+	}
+	return refuse(Syntax, "no key before byte %d", p.dec.InputOffset())
 }
 
 func refuseText(what string, at int64) *telemetry.Refusal {
