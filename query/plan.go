@@ -11,10 +11,10 @@ import (
 
 // The bounds of buckets.
 const (
-	minStep      = 10           // seconds
-	maxStep      = 24 * 60 * 60 // seconds
-	maxPlanned   = 11_000       // buckets that a range may be divided into
-	usualPlanned = 300          // buckets that the default step gives at most
+	minStep      step = 10           // seconds
+	maxStep      step = 24 * 60 * 60 // seconds
+	maxPlanned        = 11_000       // buckets that a range may be divided into
+	usualPlanned      = 300          // buckets that the default step gives at most
 )
 
 // steps are what the default step is chosen from, in seconds. 1w and 1mo come
@@ -160,17 +160,16 @@ func coarser(from, to instant) step {
 	return wholeRange
 }
 
-// rounded rounds relative ends up to the step, so that who asks again gets the
-// same buckets. A range that would have nothing left keeps its beginning.
+// rounded rounds relative ends up to the step (to the finest one where there is
+// one bucket), so that who asks again gets the same buckets. A range that would
+// have nothing left keeps its beginning.
 func rounded(from, to instant, s step) plan {
 	p := plan{from: from.at, to: to.at, step: s}
-	if s == wholeRange {
-		return p
-	}
+	unit := max(s, minStep).nanos()
 	if to.relative {
-		p.to = ceilTo(to.at, s.nanos())
+		p.to = ceilTo(to.at, unit)
 	}
-	if start := ceilTo(from.at, s.nanos()); from.relative && start < p.to {
+	if start := ceilTo(from.at, unit); from.relative && start < p.to {
 		p.from = start
 	}
 	return p
