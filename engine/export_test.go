@@ -43,6 +43,12 @@ const (
 	FloorKey    = floorKey
 )
 
+// Place is the shard of a device.
+func Place(device string, shards int) int {
+	shard, _ := place(device, shards, 1)
+	return shard
+}
+
 // DayOfTable is the day of a table of leaves.
 func DayOfTable(table string) (int64, bool) { return dayOfTable(table) }
 
