@@ -3,16 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"runtime/debug"
 	"strings"
 	"time"
-
-	"golang.org/x/net/netutil"
 
 	"sluice/internal/settings"
 )
@@ -112,24 +108,6 @@ func shutDown(front *front, server *http.Server, house *house, opening <-chan op
 		err = errors.Join(err, house.close(flushing))
 	}
 	return err
-}
-
-func listen(ctx context.Context, s settings.Settings) (net.Listener, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.Listen())
-	if err != nil {
-		return nil, err
-	}
-	// A name such as localhost may mean anything.
-	if tcp, ok := listener.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
-		_ = listener.Close()
-		return nil, fmt.Errorf("%s is not loopback, and there is no access control yet", listener.Addr())
-	}
-	return netutil.LimitListener(listener, connections(s.Memory)), nil
-}
-
-// connections bounds how many are open at once: each costs some ten KiB idle.
-func connections(memory settings.Size) int {
-	return int(min(max(memory/(64*settings.KiB), 256), 65536))
 }
 
 // opened is how the opening of the store ended.
