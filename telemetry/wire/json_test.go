@@ -567,3 +567,37 @@ func (f *failAfter) Read(p []byte) (int, error) {
 	}
 	return f.r.Read(p)
 }
+
+// Bodies with more metrics than a slab holds, bad readings among them.
+func TestManyMetrics(t *testing.T) {
+	var body bytes.Buffer
+	const n = 6000
+	for i := range n {
+		body.WriteByte("[,"[min(i, 1)])
+		fmt.Fprintf(&body, `{"deviceId":"d","metrics":{`)
+		for j := range 1 + i%20 {
+			fmt.Fprintf(&body, `"m%d":%d,`, j, i)
+		}
+		end := `"z":1}}`
+		if i%7 == 0 {
+			end = `"z":[]}}`
+		}
+		body.WriteString(end)
+	}
+	body.WriteByte(']')
+	opt := options("")
+	opt.Readings, opt.Metrics = n, 100
+	b, err := wire.JSON(&body, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (n + 6) / 7; b.Rejected != want || len(b.Readings) != n-want {
+		t.Fatalf("%d taken, %d rejected", len(b.Readings), b.Rejected)
+	}
+	for k, r := range b.Readings {
+		i := int(b.Index[k])
+		if i%7 == 0 || len(r.Metrics) != 2+i%20 || r.Metrics[0].Value != telemetry.FloatValue(float64(i)) || r.Metrics[len(r.Metrics)-1].Name != "z" {
+			t.Fatalf("reading %d: %v", i, r)
+		}
+	}
+}

@@ -69,7 +69,7 @@ func (p *parser) metric(key []byte, at int64) (*telemetry.Refusal, error) {
 	if len(p.slab)-p.msg.start >= p.opt.Metrics {
 		return p.tooMany(), nil
 	}
-	p.slab = append(p.slab, telemetry.Metric{Name: e.text, Value: value})
+	p.add(e.text, value)
 	return nil, nil
 }
 

@@ -19,7 +19,7 @@ const maxDepth = 64
 // What a pooled parser may hold on to.
 const (
 	keptReadings = 8192
-	keptMetrics  = 16 << 10
+	keptMetrics  = 32 << 10
 	keptScratch  = 64 << 10
 )
 
@@ -38,7 +38,8 @@ type parser struct {
 	input    bytes.Buffer
 	readings []telemetry.Reading
 	index    []int32
-	slab     []telemetry.Metric // of the readings, one after the other
+	slab     []telemetry.Metric // of the readings from settled on, one after the other
+	settled  int                // the readings before it have their metrics for good
 	tags     []telemetry.Tag
 	batch    *Batch
 }
@@ -88,30 +89,40 @@ func (p *parser) free() {
 		p.line = nil
 	}
 	clear(p.slab)
-	if p.slab = p.slab[:0]; cap(p.slab) > keptMetrics {
-		p.slab = nil
-	}
+	p.slab, p.settled = p.slab[:0], 0
 	p.batch, p.input, p.msg = nil, bytes.Buffer{}, message{}
 	p.dec.Reset(bytes.NewReader(nil))
 	parsers.Put(p)
 }
 
-// finish moves the readings into the batch: copies of the right size, or the
-// parser's own where they are too large to keep.
+// finish moves the readings into the batch, as copies of the right size.
 func (p *parser) finish() *Batch {
+	p.settle(slices.Clone(p.slab))
 	p.batch.Readings, p.batch.Index = slices.Clone(p.readings), slices.Clone(p.index)
-	slab := p.slab
-	if len(slab) <= keptMetrics {
-		slab = slices.Clone(slab)
-	} else {
-		p.slab = nil
-	}
-	for i := range p.batch.Readings {
-		r := &p.batch.Readings[i]
+	return p.batch
+}
+
+// settle gives the readings that have none yet their metrics, which lie in slab
+// one after the other: so far only their number is right.
+func (p *parser) settle(slab []telemetry.Metric) {
+	for i := p.settled; i < len(p.readings); i++ {
+		r := &p.readings[i]
 		n := len(r.Metrics)
 		r.Metrics, slab = slab[:n:n], slab[n:]
 	}
-	return p.batch
+	p.settled = len(p.readings)
+}
+
+// add adds a metric to the message. A slab of full size is the readings' for
+// good; the message under way moves on to a new one.
+func (p *parser) add(name string, value telemetry.Value) {
+	if len(p.slab) == cap(p.slab) && len(p.slab) >= keptMetrics {
+		p.settle(p.slab)
+		started := p.slab[p.msg.start:]
+		p.slab = append(make([]telemetry.Metric, 0, max(keptMetrics, 2*len(started))), started...)
+		p.msg.start = 0
+	}
+	p.slab = append(p.slab, telemetry.Metric{Name: name, Value: value})
 }
 
 // decode directs the decoder at a stream. Names twice and broken strings must
@@ -132,7 +143,7 @@ func (p *parser) begin() {
 // accept keeps the message's reading.
 func (p *parser) accept(index int) {
 	r := p.msg.reading
-	r.Metrics = p.slab[p.msg.start:] // its length counts, see finish
+	r.Metrics = p.slab[p.msg.start:] // its length counts, see settle
 	p.readings = append(p.readings, r)
 	p.index = append(p.index, int32(index))
 }
