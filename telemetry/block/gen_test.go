@@ -60,7 +60,8 @@ func anyReadings(devices []string, atMost int) *rapid.Generator[[]telemetry.Read
 			values[name] = likeValues(t)
 		}
 		times := anyTimes(t)
-		stamps := rapid.OneOf(rapid.Int64Range(0, 3), rapid.Int64())
+		stamps := rapid.OneOf(rapid.Int64Range(0, 1), rapid.Int64Range(0, 3), rapid.Int64())
+		atLeast := rapid.SampledFrom([]int{0, 1, 15}).Draw(t, "at least")
 		return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) telemetry.Reading {
 			r := telemetry.Reading{
 				Device: rapid.SampledFrom(devices).Draw(t, "device"),
@@ -80,17 +81,17 @@ func anyReadings(devices []string, atMost int) *rapid.Generator[[]telemetry.Read
 				r.Tags = append(r.Tags, tag)
 			}
 			return r
-		}), 0, atMost).Draw(t, "readings")
+		}), atLeast, atMost).Draw(t, "readings")
 	})
 }
 
 func anyTimes(t *rapid.T) *rapid.Generator[int64] {
-	switch rapid.IntRange(0, 3).Draw(t, "times") {
-	case 0:
+	switch rapid.IntRange(0, 5).Draw(t, "times") {
+	case 0, 1, 2:
 		return rapid.Int64Range(0, 5)
-	case 1:
+	case 3:
 		return rapid.Map(rapid.Int64Range(0, 100), func(i int64) int64 { return 1_700_000_000e9 + i*60e9 })
-	case 2:
+	case 4:
 		return rapid.Map(rapid.Int64Range(-1e6, 1e6), func(i int64) int64 { return i * 1e6 })
 	default:
 		return rapid.Int64()

@@ -160,6 +160,9 @@ func leafBytes(t *testing.T, readings []telemetry.Reading) int {
 
 // TestBytesAReading logs the table of ADR 0002: go test -v -run BytesAReading.
 func TestBytesAReading(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures, in seconds; not with -short")
+	}
 	t.Log("| data | readings | JSON | JSON + zstd | blocks | leaves | blocks, one by one | leaves, one by one |")
 	measure(t, fleet(20, 1000)).log(t, "fleet, 20 devices × 1,000")
 	measure(t, fleet(1, 5000)).log(t, "fleet, 1 device × 5,000")
