@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -108,8 +109,39 @@ type folded struct {
 	unmerged bool
 }
 
+// mayHave says whether a device may have a value that is asked for: what is
+// known of its newest values spares most of a fleet the reading.
+func (q *aggregateQuery) mayHave(info *engine.Info) bool {
+	if !info.HasReadings || info.FirstSeen >= q.plan.to {
+		return false
+	}
+	for i := range info.Latest {
+		if info.Latest[i].Time >= q.plan.from && slices.Contains(q.metrics, info.Latest[i].Metric) {
+			return true
+		}
+	}
+	return false
+}
+
 // fold reads a device.
-func (s *Service) fold(ctx context.Context, view Reader, id string, q *aggregateQuery, b *budget) (folded, error) {
+func (s *Service) fold(ctx context.Context, view Reader, m *member, q *aggregateQuery, b *budget) (folded, error) {
+	result := folded{metrics: make([][]bucket, len(q.metrics))}
+	if m.read {
+		if err := foldMetrics(ctx, view, m.id, q, b, result.metrics); err != nil {
+			return folded{}, err
+		}
+		b.devices.Add(1)
+	}
+	if !s.mayBeFinal(q) {
+		return result, nil
+	}
+	var err error
+	result.lowest, result.unmerged, err = view.Unmerged(ctx, m.id)
+	return result, err
+}
+
+// foldMetrics reads a device's buckets of each metric into result.
+func foldMetrics(ctx context.Context, view Reader, id string, q *aggregateQuery, b *budget, result [][]bucket) error {
 	folders := make(map[string]*folder, len(q.metrics))
 	for _, metric := range q.metrics {
 		folders[metric] = newFolder(q.plan, b)
@@ -131,20 +163,12 @@ func (s *Service) fold(ctx context.Context, view Reader, id string, q *aggregate
 		}
 		return ctx.Err()
 	})
-	if err != nil {
-		return folded{}, err
-	}
-	b.devices.Add(1)
-	result := folded{metrics: make([][]bucket, len(q.metrics))}
 	for i, metric := range q.metrics {
-		if result.metrics[i], err = folders[metric].finish(); err != nil {
-			return folded{}, err
+		if err == nil {
+			result[i], err = folders[metric].finish()
 		}
 	}
-	if s.mayBeFinal(q) {
-		result.lowest, result.unmerged, err = view.Unmerged(ctx, id)
-	}
-	return result, err
+	return err
 }
 
 // mayBeFinal spares the question what is not merged where time alone says that
@@ -184,7 +208,7 @@ func (s *Service) deviceAggregates(c echo.Context) error {
 }
 
 func (s *Service) ofDevice(ctx context.Context, view Reader, info *engine.Info, q *aggregateQuery) (answer, error) {
-	f, err := s.fold(ctx, view, info.ID, q, s.newBudget())
+	f, err := s.fold(ctx, view, &member{id: info.ID, read: q.mayHave(info)}, q, s.newBudget(q))
 	if over := (*overBudget)(nil); errors.As(err, &over) {
 		first := max(q.plan.from, info.FirstSeen)
 		return answer{}, s.tooLarge(over, over.at-first)
@@ -201,8 +225,9 @@ func (s *Service) ofDevice(ctx context.Context, view Reader, info *engine.Info, 
 	return a, nil
 }
 
-func (s *Service) newBudget() *budget {
-	return &budget{maxValues: s.options.MaxValues, maxBuckets: s.options.MaxBuckets}
+func (s *Service) newBudget(q *aggregateQuery) *budget {
+	texts := slices.ContainsFunc(q.aggregates, func(a aggregate) bool { return a.point != nil })
+	return &budget{maxValues: s.options.MaxValues, maxBuckets: s.options.MaxBuckets, texts: texts}
 }
 
 // tooLarge says which range would do: a part of what could be read, which is

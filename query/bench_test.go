@@ -36,7 +36,7 @@ func BenchmarkFoldADay(b *testing.B) {
 	q := aggregateQuery{metrics: []string{"metric-0"}, plan: plan}
 	b.ReportAllocs()
 	for b.Loop() {
-		f, err := s.fold(context.Background(), m, "a", &q, s.newBudget())
+		f, err := s.fold(context.Background(), m, &member{id: "a", read: true}, &q, s.newBudget(&q))
 		if err != nil || len(f.metrics[0]) != 24 || f.metrics[0][23].Count != 60 {
 			b.Fatal(err, len(f.metrics[0]))
 		}

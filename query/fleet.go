@@ -61,7 +61,8 @@ func (s *Service) parseFleet(p params) (q fleetQuery, err error) {
 type member struct {
 	id     string
 	labels []label
-	// seen is the stretch of time from which it has readings.
+	read   bool // it may have what is asked for
+	// It has readings from first to last.
 	first, last int64
 }
 
@@ -76,7 +77,7 @@ func (s *Service) members(ctx context.Context, view Reader, q *fleetQuery) ([]me
 		if over = len(found) == s.options.MaxDevices; over {
 			return false
 		}
-		found = append(found, member{info.ID, q.by.labels(&info), info.FirstSeen, info.LastSeen})
+		found = append(found, member{info.ID, q.by.labels(&info), q.mayHave(&info), info.FirstSeen, info.LastSeen})
 		return true
 	}
 	if err := visit(ctx, view, q.devices, take); err != nil {
@@ -122,7 +123,7 @@ func (s *Service) ofFleet(ctx context.Context, view Reader, q *fleetQuery) (answ
 	if err != nil {
 		return answer{}, err
 	}
-	budget, groups := s.newBudget(), map[string]*group{}
+	budget, groups := s.newBudget(&q.aggregateQuery), map[string]*group{}
 	for chunk := range slices.Chunk(members, 4*s.options.Workers) {
 		results, err := s.foldAll(ctx, view, chunk, q, budget)
 		if over := (*overBudget)(nil); errors.As(err, &over) {
@@ -144,7 +145,7 @@ func (s *Service) foldAll(ctx context.Context, view Reader, members []member, q 
 	work.SetLimit(s.options.Workers)
 	for i := range members {
 		work.Go(func() (err error) {
-			results[i], err = s.fold(ctx, view, members[i].id, &q.aggregateQuery, b)
+			results[i], err = s.fold(ctx, view, &members[i], &q.aggregateQuery, b)
 			return err
 		})
 	}
@@ -225,8 +226,12 @@ func compareLabels(x, y label) int {
 // covered is how much of the range the budget would have covered had it been
 // read for all devices at once.
 func covered(members []member, p plan, b *budget, over *overBudget) int64 {
-	first, last := p.to, p.from
+	first, last, read := p.to, p.from, 0
 	for _, m := range members {
+		if !m.read {
+			continue
+		}
+		read++
 		first, last = min(first, max(m.first, p.from)), max(last, min(m.last, p.to))
 	}
 	if first >= last {
@@ -236,5 +241,5 @@ func covered(members []member, p plan, b *budget, over *overBudget) int64 {
 	if over.at > first {
 		share += float64(over.at-first) / float64(last-first)
 	}
-	return int64(float64(last-first) * share / float64(len(members)))
+	return int64(float64(last-first) * share / float64(read))
 }

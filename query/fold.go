@@ -3,9 +3,11 @@ package query
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"sluice/query/summary"
+	"sluice/telemetry"
 	"sluice/telemetry/block"
 )
 
@@ -22,7 +24,13 @@ type budget struct {
 	maxValues, maxBuckets int64
 	values, buckets       atomic.Int64
 	devices               atomic.Int64 // that were read to their end
+	// texts says that strings are answered (first, last). They cost as much as the
+	// buckets that have their size.
+	texts bool
 }
+
+// bucketBytes is about what a bucket takes in memory.
+const bucketBytes = 256
 
 // overBudget says that a query costs more than it may.
 type overBudget struct {
@@ -136,11 +144,23 @@ func (f *folder) emit(b bucket) error {
 		last := b.LastNumber
 		f.before = &last
 	}
-	if f.budget.buckets.Add(1) > f.budget.maxBuckets {
+	cost := 1 + f.budget.keep(&b.First.Value) + f.budget.keep(&b.Last.Value)
+	if f.budget.buckets.Add(cost) > f.budget.maxBuckets {
 		return &overBudget{buckets: true, at: b.start}
 	}
 	f.done = append(f.done, b)
 	return nil
+}
+
+// keep makes a string independent of the frame that it came with, or drops it
+// if nobody asked, and returns its cost in buckets.
+func (b *budget) keep(v *telemetry.Value) int64 {
+	if v.Kind != telemetry.String || !b.texts {
+		v.Text = ""
+		return 0
+	}
+	v.Text = strings.Clone(v.Text)
+	return int64(len(v.Text) / bucketBytes)
 }
 
 // finish closes what is open and returns the buckets, in ascending order.

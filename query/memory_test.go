@@ -30,8 +30,8 @@ type memory struct {
 	rows     int // rows a frame has at least
 	unmerged map[string]telemetry.Stamp
 	// breaks are the errors that the next frames end with.
-	breaks []error
-	views  atomic.Int64
+	breaks       []error
+	views, reads atomic.Int64
 }
 
 func newMemory(readings ...telemetry.Reading) *memory {
@@ -89,6 +89,7 @@ func (m *memory) Devices(_ context.Context, prefix, after string, yield func(eng
 }
 
 func (m *memory) Read(_ context.Context, id string, span engine.Span, yield func(*block.Frame) error) error {
+	m.reads.Add(1)
 	d := m.devices[id]
 	frame := d.Readings.Between(span.From, span.To)
 	if span.Metrics != nil {

@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+
 	"sluice/engine"
 	"sluice/store"
 	"sluice/telemetry"
@@ -182,7 +185,7 @@ func (m *endless) Read(ctx context.Context, _ string, span engine.Span, yield fu
 }
 
 func (m *endless) Device(_ context.Context, id string) (engine.Info, bool, error) {
-	return engine.Info{ID: id, HasReadings: true, FirstSeen: 0, LastSeen: midnight, Latest: []engine.Latest{{Metric: "x"}}}, true, nil
+	return engine.Info{ID: id, HasReadings: true, FirstSeen: 0, LastSeen: midnight, Latest: []engine.Latest{{Metric: "x", Time: midnight}}}, true, nil
 }
 
 func (m *endless) Devices(ctx context.Context, _, _ string, yield func(engine.Info) bool) error {
@@ -215,6 +218,38 @@ func TestQueryTooLarge(t *testing.T) {
 		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), `"query_too_large"`) || !strings.Contains(w.Body.String(), c.says) {
 			t.Errorf("%s: %d %s, want %q", c.target, w.Code, w.Body, c.says)
 		}
+	}
+}
+
+// Strings are kept only for who asks for them, and count by their size.
+func TestStringsAreBounded(t *testing.T) {
+	var readings []telemetry.Reading
+	for i := range 10 {
+		readings = append(readings, reading("a", midnight+int64(i)*60e9, "x", strings.Repeat("y", 4096)))
+	}
+	e := server(newMemory(readings...), Options{Now: at("2026-11-23T00:30:00Z"), MaxBuckets: 100})
+	target := "/api/v1/devices/a/aggregates?metric=x&from=2026-11-23T00:00:00Z&step=1m&agg="
+	if body := get(t, e, target+"count,avg"); strings.Count(body, `"count":1,"avg":null`) != 10 {
+		t.Error(body)
+	}
+	if w := request(e, http.MethodGet, target+"last"); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "query_too_large") {
+		t.Errorf("%d %.200s", w.Code, w.Body)
+	}
+}
+
+// A fleet's devices that cannot have what is asked for are not read, but still
+// keep buckets from being final.
+func TestOnlyDevicesThatMayHaveItAreRead(t *testing.T) {
+	m := newMemory(reading("a", midnight, "x", 1), reading("b", midnight, "y", 1), reading("c", midnight-day, "x", 1),
+		reading("d", midnight+day, "x", 1), reading("e", midnight-day, "x", 1), reading("e", midnight, "y", 1))
+	e := server(m, Options{Now: at("2026-11-26T00:00:00Z")})
+	target := "/api/v1/aggregates?metric=x&from=2026-11-23T00:00:00Z&to=2026-11-23T06:00:00Z&step=6h&agg=count"
+	if body := get(t, e, target); !strings.Contains(body, `"count":1,"final":true`) || m.reads.Load() != 1 {
+		t.Errorf("%d devices read: %s", m.reads.Load(), body)
+	}
+	m.unmerged["b"] = 1
+	if body := get(t, e, target); !strings.Contains(body, `"count":1,"final":false`) {
+		t.Error(body)
 	}
 }
 
@@ -295,9 +330,20 @@ func TestStreamsThatBreak(t *testing.T) {
 	for i := range 3000 {
 		readings = append(readings, reading("a", midnight+int64(i), "x", i, "text", "some text that fills the pieces"))
 	}
+	for name, use := range map[string]func(*echo.Echo){
+		"plain": func(*echo.Echo) {},
+		"gzip":  func(e *echo.Echo) { e.Use(middleware.Recover(), middleware.Gzip()) },
+	} {
+		t.Run(name, func(t *testing.T) { streamsThatBreak(t, readings, use) })
+	}
+}
+
+func streamsThatBreak(t *testing.T, readings []telemetry.Reading, use func(*echo.Echo)) {
 	m := newMemory(readings...)
 	m.rows = 100
-	ts := httptest.NewServer(server(m, Options{Now: at("2026-11-23T00:30:00Z")}))
+	e := server(m, Options{Now: at("2026-11-23T00:30:00Z")})
+	use(e)
+	ts := httptest.NewServer(e)
 	defer ts.Close()
 	fetch := func(query string) (int, string, error) {
 		response, err := http.Get(ts.URL + "/api/v1/devices/a/readings?" + query)
