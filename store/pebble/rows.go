@@ -167,7 +167,7 @@ func (r *rows) dropTable(name string) error {
 	if err := r.s.wait(b); err != nil {
 		return err
 	}
-	r.s.freeSoon()
+	r.s.reclaimer.free(prefix)
 	return nil
 }
 

@@ -31,9 +31,7 @@ type Store struct {
 	rows    *rows
 	journal *journal
 
-	reclaim chan struct{}  // a table was dropped: free its space
-	stop    chan struct{}  // closed by Close
-	tasks   sync.WaitGroup // what runs in the background
+	reclaimer *reclaimer
 
 	using   sync.RWMutex // held for reading by every call under way
 	closed  bool
@@ -45,7 +43,7 @@ type Store struct {
 // which), store.ErrFormat if a newer version has written it.
 func Open(dir string, opts Options) (*Store, error) {
 	opts = opts.withDefaults()
-	s := &Store{dir: dir, opts: opts, log: opts.Logger, reclaim: make(chan struct{}, 1), stop: make(chan struct{})}
+	s := &Store{dir: dir, opts: opts, log: opts.Logger}
 	s.failed.report = s.reportFailure
 	if err := makeFolder(opts.FS, dir); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -61,7 +59,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		}
 		return nil, errors.Join(fmt.Errorf("open store in %q: %w", dir, err), lock.release())
 	}
-	s.tasks.Go(s.reclaimLoop)
+	s.reclaimer = newReclaimer(s.db, s.log)
 	return s, nil
 }
 
@@ -113,13 +111,12 @@ func (s *Store) Close() (err error) {
 }
 
 func (s *Store) close() error {
-	close(s.stop)
 	if err := s.failed.get(); err != nil {
 		// Pebble cannot be closed after it failed, and calls that were under way
 		// may never come back. The folder stays locked until the process ends.
 		return err
 	}
-	s.tasks.Wait()
+	s.reclaimer.end()
 	s.using.Lock()
 	defer s.using.Unlock()
 	s.closed = true
@@ -173,31 +170,6 @@ func (s *Store) DiskUsage() (used, free uint64, err error) {
 		free = u.AvailBytes
 	}
 	return used, free, nil
-}
-
-// reclaimLoop frees the space of dropped tables: once the deletion of their
-// range is written as a table, pebble drops whole files without reading them.
-func (s *Store) reclaimLoop() {
-	for {
-		select {
-		case <-s.stop:
-			return
-		case <-s.reclaim:
-		}
-		if s.failed.get() != nil {
-			return
-		}
-		if _, err := s.db.AsyncFlush(); err != nil {
-			s.log.Warn("store: free the space of dropped tables", "error", err)
-		}
-	}
-}
-
-func (s *Store) freeSoon() {
-	select {
-	case s.reclaim <- struct{}{}:
-	default:
-	}
 }
 
 func (s *Store) events() *pebbledb.EventListener {
