@@ -34,6 +34,7 @@ type Engine struct {
 	hurry    chan struct{}  // a shard has appended MergeBytes
 	status   []shardStatus
 	floor    atomic.Int64 // as last read
+	seen     int64        // when the store was last in use, by the clock of then
 }
 
 // Open makes the store if it is new, checks that it was made with the same
@@ -54,7 +55,9 @@ func Open(ctx context.Context, config Config) (*Engine, error) {
 		hurry:    make(chan struct{}, 1),
 		status:   make([]shardStatus, id.shards),
 	}
-	_, err = e.readFloor(ctx)
+	row, err := readFloor(ctx, e.rows)
+	e.floor.Store(row.floor)
+	e.seen = row.seen
 	return e, err
 }
 
@@ -73,6 +76,11 @@ func (e *Engine) Shard(device string) int {
 // Floor is the floor of retention as this engine last read it, in nanoseconds
 // since the Unix epoch: a reading before it would not be kept.
 func (e *Engine) Floor() int64 { return e.floor.Load() }
+
+// LastSeen is when the store was last in use before it was opened, give or take
+// some minutes, in nanoseconds since the Unix epoch: a clock that is behind it
+// went back.
+func (e *Engine) LastSeen() int64 { return e.seen }
 
 // readFloor reads the floor of retention.
 func (e *Engine) readFloor(ctx context.Context) (int64, error) {

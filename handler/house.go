@@ -50,7 +50,7 @@ func openHouse(ctx context.Context, s settings.Settings, log *slog.Logger, fatal
 		return nil, errors.Join(err, db.Close())
 	}
 	h := &house{store: db, engine: e, inflight: newInflight(s)}
-	h.ingest = ingest.New(ingestConfig(s), e, telemetry.NewClock(time.Now), e.Floor)
+	h.ingest = ingest.New(ingestConfig(s), e, newClock(e.LastSeen(), log), e.Floor)
 	h.query = query.New(func() query.Reader { return e.View() }, query.Options{Lateness: atLeast(s.Lateness), Log: log})
 	compacting, stop := context.WithCancel(context.Background())
 	h.stopCompactor = stop
@@ -64,6 +64,23 @@ func atLeast(lateness time.Duration) time.Duration {
 		return -1
 	}
 	return lateness
+}
+
+// newClock makes the clock of stamps. They order what was accepted, deletions
+// too, so after a clock went back they go on from where the store had come to;
+// one that is off by more than a day is left to be put right by hand, since
+// readings without a time get it from here.
+func newClock(lastSeen int64, log *slog.Logger) *telemetry.Clock {
+	clock := telemetry.NewClock(time.Now)
+	back := time.Duration(lastSeen - time.Now().UnixNano())
+	switch {
+	case back > 24*time.Hour:
+		log.Warn("the clock is far behind the store's last use: until it is set, new readings may lose against old ones", "behind", back.String())
+	case back > 0:
+		log.Warn("the clock is behind the store's last use: stamps go on from there", "behind", back.String())
+		clock.After(telemetry.Stamp(lastSeen + int64(2*time.Minute)))
+	}
+	return clock
 }
 
 func openStore(s settings.Settings, log *slog.Logger, fatal func(error)) (*pebble.Store, error) {

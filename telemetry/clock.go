@@ -30,3 +30,13 @@ func (c *Clock) Take(n int) Stamp {
 		}
 	}
 }
+
+// After makes all stamps that are given from now on greater than last.
+func (c *Clock) After(last Stamp) {
+	for {
+		now := c.last.Load()
+		if now >= int64(last) || c.last.CompareAndSwap(now, int64(last)) {
+			return
+		}
+	}
+}
