@@ -50,7 +50,7 @@ func name(device string, group map[string]*string) string {
 
 // check asks for all aggregates of a range and compares each bucket of each
 // series with what is recomputed. It returns the number of buckets compared.
-func (f fleet) check(t *testing.T, c service.Client, q question, from, to int64, step time.Duration) int {
+func (s *stream) check(t *testing.T, q question, from, to int64, step time.Duration) int {
 	t.Helper()
 	query := url.Values{}
 	for key, values := range q.query {
@@ -65,22 +65,25 @@ func (f fleet) check(t *testing.T, c service.Client, q question, from, to int64,
 		query.Set("step", fmt.Sprintf("%ds", int(step.Seconds())))
 	}
 	var got answer
-	if err := c.Get(t.Context(), q.path, query, &got); err != nil {
+	if err := s.client.Get(t.Context(), q.path, query, &got); err != nil {
 		t.Fatal(err)
 	}
 	seen, compared := map[string]bool{}, 0
-	for _, s := range got.Series {
-		key := name(s.DeviceID, s.Group)
+	for _, line := range got.Series {
+		key := name(line.DeviceID, line.Group)
 		devices, known := q.series[key]
-		if !known || seen[key] || s.Metric != metric {
-			t.Fatalf("%s?%s: the series %q of %q is not wanted, or there twice", q.path, query.Encode(), key, s.Metric)
+		if !known || seen[key] || line.Metric != metric {
+			t.Fatalf("%s?%s: the series %q of %q is not wanted, or there twice", q.path, query.Encode(), key, line.Metric)
 		}
 		seen[key] = true
-		want := f.recompute(devices, from, to, step)
-		compared += compare(t, fmt.Sprintf("%s?%s, series %q", q.path, query.Encode(), key), s.Buckets, want)
+		want := s.recompute(devices, from, to, step)
+		compared += compare(t, fmt.Sprintf("%s?%s, series %q", q.path, query.Encode(), key), line.Buckets, want)
 	}
 	for key, devices := range q.series {
-		if n := len(f.recompute(devices, from, to, step)); n > 0 && !seen[key] {
+		if seen[key] {
+			continue
+		}
+		if n := len(s.recompute(devices, from, to, step)); n > 0 {
 			t.Fatalf("%s?%s: no series %q, of %d buckets", q.path, query.Encode(), key, n)
 		}
 	}
@@ -117,14 +120,14 @@ func compare(t *testing.T, where string, got []map[string]any, want map[int64]*w
 }
 
 // checkAll checks a question for the whole range, by days and by hours.
-func (f fleet) checkAll(t *testing.T, c service.Client, q question) (compared int) {
+func (s *stream) checkAll(t *testing.T, q question) (compared int) {
 	t.Helper()
-	from, to := f.span()
+	from, to := s.fleet.span()
 	const most = 400 * 24 * int64(time.Hour) // below 11,000 buckets of an hour
-	compared += f.check(t, c, q, from, to, 0)
-	compared += f.check(t, c, q, from, to, 24*time.Hour)
+	compared += s.check(t, q, from, to, 0)
+	compared += s.check(t, q, from, to, 24*time.Hour)
 	for at := from; at < to; at += most {
-		compared += f.check(t, c, q, at, min(at+most, to), time.Hour)
+		compared += s.check(t, q, at, min(at+most, to), time.Hour)
 	}
 	return compared
 }

@@ -30,7 +30,7 @@ var aggregateNames = []string{"sum", "avg", "min", "max", "first", "last", "stdd
 
 // recompute folds the readings of devices in [from, to) into buckets of step
 // (0: one), by start. It knows nothing of the service's code: sums are exact
-// (big.Float of 2,000 bits hold any sum of float64 of these magnitudes).
+// (400 bits hold any sum of numbers of these magnitudes).
 func (f fleet) recompute(devices []string, from, to int64, step time.Duration) map[int64]*wanted {
 	points, rises := map[int64][]point{}, map[int64]*big.Float{}
 	for _, device := range devices {
@@ -78,7 +78,7 @@ func (f fleet) spread(device string, from, to int64, step time.Duration, points 
 	}
 }
 
-func exact(x float64) *big.Float { return new(big.Float).SetPrec(2000).SetFloat64(x) }
+func exact(x float64) *big.Float { return new(big.Float).SetPrec(400).SetFloat64(x) }
 
 func fold(points []point, rise *big.Float, seconds float64) *wanted {
 	sum, low, high := exact(0), math.Inf(1), math.Inf(-1)
