@@ -71,10 +71,15 @@ func (j *Journal) send(ctx context.Context, shard int, rows []store.Op, fence in
 	switch {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrTableNotFound):
 		j.bury(shard, epoch)
-	case errors.Is(err, store.ErrNoAnswer):
+	case unanswered(err):
 		j.forget(shard, epoch)
 	}
 	return err
+}
+
+// unanswered says whether a write may have been done.
+func unanswered(err error) bool {
+	return errors.Is(err, store.ErrNoAnswer) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // hopeless says whether another attempt would fail alike.

@@ -133,6 +133,7 @@ func appenders(t *testing.T, j store.Journal, n int) *crowd {
 				c.mu.Lock()
 				c.acked = append(c.acked, flush...)
 				c.mu.Unlock()
+				time.Sleep(200 * time.Microsecond) // a fast store would gather more than can be scanned
 			}
 		})
 	}
