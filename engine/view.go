@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -204,18 +205,22 @@ func (v *View) latest(ctx context.Context, id string, e entry) ([]Latest, error)
 		}
 	}
 	values := map[string]telemetry.Value{}
-	for at, metrics := range omitted {
-		if err := v.lookUp(ctx, id, at, metrics, values); err != nil {
+	for _, at := range slices.Sorted(maps.Keys(omitted)) {
+		if err := v.lookUp(ctx, id, at, omitted[at], values); err != nil {
 			return nil, err
 		}
 	}
 	for _, l := range e.latest {
+		if l.time < floor {
+			continue
+		}
 		if l.omitted {
 			l.value = values[l.metric]
 		}
-		if l.time >= floor && l.value.Kind != telemetry.None { // none: deleted meanwhile
-			out = append(out, Latest{Metric: l.metric, Time: l.time, Value: l.value})
+		if l.value.Kind == telemetry.None { // deleted since the entry was read: an older one may be the latest now
+			return nil, fmt.Errorf("look up %s of %s: %w", l.metric, id, ErrAgain)
 		}
+		out = append(out, Latest{Metric: l.metric, Time: l.time, Value: l.value})
 	}
 	return out, nil
 }
