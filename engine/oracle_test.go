@@ -189,6 +189,23 @@ func (o *oracle) checkRead(device string, m moment, from, to int64, metrics []st
 	return nil
 }
 
+// checkMerged makes sure that what was acknowledged and has a stamp below
+// lowest is in the leaves.
+func (o *oracle) checkMerged(device string, m moment, lowest telemetry.Stamp, held []cell) error {
+	for metric, times := range o.values[device] {
+		for at, facts := range times {
+			f, found := best(facts, byStamp, func(f fact) bool { return m.must(f) && f.stamp < lowest })
+			if found && !slices.ContainsFunc(held, func(c cell) bool {
+				return c.metric == metric && c.time == at && byStamp(fact{stamp: c.stamp, value: c.value}, f) >= 0
+			}) {
+				return fmt.Errorf("%s: %s@%s=%s (stamp %d), acknowledged in step %d, is in no leaf, but nothing below %d is said to be unmerged (view of step %d)",
+					device, metric, clockText(at), valueText(f.value), f.stamp, f.acked, lowest, m.begin)
+			}
+		}
+	}
+	return nil
+}
+
 func (o *oracle) checkCell(device string, m moment, c cell) error {
 	facts := o.values[device][c.metric][c.time]
 	shown := fact{time: c.time, stamp: c.stamp, value: c.value}
@@ -215,8 +232,8 @@ func (o *oracle) checkInfo(device string, m moment, info *engine.Info) error {
 		if err := o.checkUnknown(device, m); err != nil {
 			return err
 		}
-	} else if info.ID != device {
-		return fmt.Errorf("%s: told as %q", device, info.ID)
+	} else if info.ID != device || !info.HasReadings && len(info.Tags) == 0 {
+		return fmt.Errorf("%s: told as %q, readings %v, tags %v", device, info.ID, info.HasReadings, info.Tags)
 	}
 	for _, check := range []func(string, moment, *engine.Info) error{o.checkLatest, o.checkTags, o.checkSeen} {
 		if err := check(device, m, info); err != nil {

@@ -175,6 +175,32 @@ func (s *sim) checkStored(ctx context.Context) error {
 	return s.checkLists(ctx, held)
 }
 
+// held is what is in the leaves of a device, by their rows.
+func (s *sim) held(device string) ([]cell, error) {
+	ctx := context.Background()
+	tables, _, err := s.disk.raw.Tables(ctx, engine.LeafTables, "")
+	if err != nil {
+		return nil, err
+	}
+	var out []cell
+	for _, table := range tables {
+		rows, err := allRows(ctx, s.disk.raw, table)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			l, err := engine.DecodeStoredLeaf(row)
+			if err != nil {
+				return nil, err
+			}
+			if l.Device == device {
+				out = append(out, cells(&l.Frame)...)
+			}
+		}
+	}
+	return out, nil
+}
+
 func (s *sim) checkDay(ctx context.Context, table string, day int64, held map[string][]cell) error {
 	rows, err := allRows(ctx, s.disk.raw, table)
 	if err != nil {

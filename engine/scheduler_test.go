@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"pgregory.net/rapid"
@@ -26,18 +27,27 @@ type dice interface {
 type rapidDice struct{ t *rapid.T }
 
 var (
-	pickers [600]*rapid.Generator[int]
-	coin    = rapid.Bool()
+	digits [9]*rapid.Generator[int] // up to their index
+	coin   = rapid.Bool()
 )
 
+func init() {
+	for n := 1; n < len(digits); n++ {
+		digits[n] = rapid.IntRange(0, n-1)
+	}
+}
+
+// pick draws more than three bits a digit at a time: rapid prefers low numbers
+// in larger ranges.
 func (d rapidDice) pick(n int) int {
-	if n <= 1 {
-		return 0
+	if n < len(digits) {
+		return digits[max(n, 1)].Draw(d.t, "pick")
 	}
-	if pickers[n] == nil {
-		pickers[n] = rapid.IntRange(0, n-1)
+	v := 0
+	for most := n - 1; most > 0; most >>= 3 {
+		v = v<<3 | digits[8].Draw(d.t, "digit")
 	}
-	return pickers[n].Draw(d.t, "pick")
+	return v % n
 }
 
 func (d rapidDice) rare(bits int) bool {
@@ -148,6 +158,8 @@ type actor struct {
 	dying   bool // its next call is its last
 	faulted bool // a call of this task failed by plan
 	paused  int  // the step up to which it sleeps
+	doing   string
+	opened  string // the open leaf that a reading ended with
 	call    storetest.Call
 	verdict storetest.Verdict
 
@@ -158,6 +170,7 @@ type actor struct {
 func (a *actor) start(task func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel, a.busy, a.dead, a.dying, a.faulted = cancel, true, false, false, false
+	a.doing, a.opened = "", ""
 	a.next, a.stop = iter.Pull(func(yield func(struct{}) bool) {
 		a.yield = yield
 		task(ctx)
@@ -288,6 +301,9 @@ func (s *sim) weather() {
 
 func (s *sim) pass() {
 	d := []time.Duration{time.Second, time.Second, 10 * time.Second, time.Minute, 20 * time.Minute, time.Hour, 2 * time.Hour}[s.pick(7)]
+	if s.rare(4) {
+		d = 13 * time.Hour
+	}
 	s.now = s.now.Add(d)
 	s.logf("%d: %v pass", s.step, d)
 }
@@ -357,8 +373,8 @@ func (s *sim) choose() *actor {
 	if len(awake) == 0 {
 		awake = s.actors
 	}
-	if a := s.last; a != nil && a.busy && s.rare(3) {
-		a.paused = s.step + 10 + s.pick(150)
+	if a := s.last; a != nil && a.busy && (s.rare(3) || (a.call.Write || a.doing == "read") && s.rare(1)) {
+		a.paused = s.step + 10 + s.pick(120)
 		s.logf("%d: %s pauses up to %d", s.step, a.name, a.paused)
 	}
 	s.last = awake[s.pick(len(awake))]
@@ -372,6 +388,7 @@ func (s *sim) decide(a *actor) {
 		return
 	}
 	s.calls++
+	a.notice()
 	kind := s.plan.kind
 	switch {
 	case s.calls == s.plan.at:
@@ -384,6 +401,19 @@ func (s *sim) decide(a *actor) {
 	s.logf("%d: %s: %s: %s", s.step, a.name, called(a.call), kind)
 	s.counts.faults[kind]++
 	s.inflict(a, kind)
+}
+
+// notice counts what the calls of an actor tell of what it is at.
+func (a *actor) notice() {
+	c := a.call
+	switch {
+	case a.doing == "merge" && c.Method == "Tables":
+		a.sim.counts.refolds++
+	case a.doing == "read" && c.Method == "Get" && strings.HasPrefix(c.Key, "o!"):
+		a.opened = c.Table + c.Key[1:] + "!"
+	case a.doing == "read" && c.Method == "Scan" && strings.HasPrefix(c.Key, "c!") && a.opened != "":
+		a.sim.counts.reread += count(strings.HasPrefix(c.Table+c.Key[1:], a.opened))
+	}
 }
 
 func (s *sim) inflict(a *actor, kind fault) {

@@ -42,7 +42,7 @@ type setup struct {
 func drawSetup(d dice, journal string) setup {
 	s := setup{journal: journal, buckets: 1, fences: 1 + d.pick(3), tailBytes: 128 << 20}
 	s.powerCuts = journal != fencedOnMemory && d.rare(2)
-	s.retention = []time.Duration{0, 12 * time.Hour, 36 * time.Hour}[d.pick(3)]
+	s.retention = []time.Duration{0, 23*time.Hour + 30*time.Minute, 12 * time.Hour, 47*time.Hour + 30*time.Minute}[d.pick(4)]
 	if journal != embedded {
 		s.buckets = 1 + d.pick(3)
 	}

@@ -72,6 +72,7 @@ func (a *actor) failed(doing string, err error) {
 	case strings.Contains(err.Error(), "another compactor was first"):
 		s.counts.mergeGivenUp++
 	case a.faulted, errors.Is(err, errStop):
+	case strings.Contains(err.Error(), "insert fences") && errors.Is(err, store.ErrTableNotFound): // the journal has moved on, and its table went
 	case doing == "append" && (errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrStale)):
 	default:
 		s.fail("%s: %s without a fault: %v", a.name, doing, err)
@@ -148,6 +149,9 @@ func (s *sim) newOp(p *process) *op {
 
 func (s *sim) newReading(shard int, p *process) telemetry.Reading {
 	r := telemetry.Reading{Device: simDevices[shard][s.pick(2)], Time: s.newTime(), Stamp: p.take()}
+	if s.rare(4) {
+		s.tie(&r, shard)
+	}
 	if s.rare(2) {
 		r.Tags = []telemetry.Tag{s.newTag()}
 		if s.rare(1) {
@@ -162,6 +166,20 @@ func (s *sim) newReading(shard int, p *process) telemetry.Reading {
 		}
 	}
 	return r
+}
+
+// tie gives a reading the device, time and stamp of another one.
+func (s *sim) tie(r *telemetry.Reading, shard int) {
+	if len(s.oracle.ops) == 0 {
+		return
+	}
+	o := s.oracle.ops[s.pick(len(s.oracle.ops))]
+	d := &o.devices[s.pick(len(o.devices))]
+	if o.shard == shard && d.Readings.Len() > 0 {
+		i := s.pick(d.Readings.Len())
+		r.Device, r.Time, r.Stamp = d.ID, d.Readings.Times[i], d.Readings.Stamps[i]
+		s.counts.ties++
+	}
 }
 
 // newTime is on a coarse grid that has the first and the last nanosecond of its
@@ -207,12 +225,16 @@ func (s *sim) newValue(metric string) telemetry.Value {
 // compact is a compactor's task.
 func (a *actor) compact() {
 	shard, all := a.sim.pick(simShards), a.sim.rare(2)
+	if a.sim.rare(1) {
+		shard = 0 // together with the other one
+	}
 	a.start(func(ctx context.Context) {
 		a.with(ctx, func(e *engine.Engine) {
 			doing, err := "merge", error(nil)
 			if all {
 				doing, err = "compact", e.Compact(ctx)
 			} else {
+				a.doing = doing
 				_, err = e.MergeShard(ctx, shard)
 			}
 			if err != nil {
@@ -371,6 +393,7 @@ func (a *actor) readPages(ctx context.Context, device string, v *engine.View) {
 func (a *actor) readPart(ctx context.Context, device string, v *engine.View, span engine.Span, frames int) (last int64, ended bool) {
 	s := a.sim
 	got := &collector{span: span}
+	a.doing, a.opened = "read", ""
 	err := v.Read(ctx, device, span, func(f *block.Frame) error {
 		if err := got.take(f); err != nil {
 			a.judge(fmt.Errorf("%s: %w", device, err))
@@ -471,7 +494,7 @@ func (a *actor) info(ctx context.Context, device string, v *engine.View) {
 		return
 	}
 	m, ok := a.moment(ctx, v, device)
-	if !ok {
+	if !ok || !a.unmerged(ctx, device, v, m) {
 		return
 	}
 	s.logf("%d: %s: %s of a view of %d: %v %+v", s.step, a.name, device, a.begin, known, info)
@@ -480,6 +503,27 @@ func (a *actor) info(ctx context.Context, device string, v *engine.View) {
 	} else {
 		a.judge(s.oracle.checkInfo(device, m, nil))
 	}
+}
+
+// unmerged holds what a View says of the unmerged against the leaves.
+func (a *actor) unmerged(ctx context.Context, device string, v *engine.View, m moment) bool {
+	s := a.sim
+	lowest, any, err := v.Unmerged(ctx, device)
+	if a.dead {
+		return false
+	}
+	if err != nil {
+		a.failed("unmerged", err)
+		return false
+	}
+	if !any {
+		lowest = 1 << 62
+	}
+	held, err := s.held(device)
+	a.judge(err)
+	m.highest = max(m.highest, storedFloor(s.disk.raw))
+	a.judge(s.oracle.checkMerged(device, m, lowest, held))
+	return s.failure == nil
 }
 
 func (a *actor) list(ctx context.Context, _ string, v *engine.View) {

@@ -21,7 +21,8 @@ type counts struct {
 	pagesSplit, epochsOpened, refusedHeads, headsMoved        int
 	commitsSealed, epochsGone, daysDropped, journalsDropped   int
 	landedLate, refusedLate, crashes, powerCuts, floorsRaised int
-	again, reread, mergeGivenUp, ties, refolds                int
+	again, reread, ties, refolds                              int
+	mergeGivenUp                                              int // may be 0
 	faults                                                    [faults]int
 }
 
@@ -40,7 +41,7 @@ func (c *counts) table() (text string, zero []string) {
 			continue
 		}
 		text += fmt.Sprintf("%-24s %d\n", name, v.Field(i).Int())
-		if v.Field(i).Int() == 0 {
+		if v.Field(i).Int() == 0 && name != "mergeGivenUp" {
 			zero = append(zero, name)
 		}
 	}
@@ -63,10 +64,14 @@ func (w *watchedRows) Commit(ctx context.Context, table, partition string, ops [
 		c.refusedLeaves += count(refused)
 		if err == nil {
 			c.leaf(ops)
+			w.tiles(table, partition)
 		}
 	case table == engine.ListTable:
 		c.refusedLists += count(refused)
 		c.pagesSplit += count(err == nil && len(ops) > 1 && ops[0].Kind == store.Insert)
+		if err == nil {
+			w.tiles(table, partition)
+		}
 	case table == engine.ConfigTable && err == nil:
 		w.sim.checkFloor(before, w.floor(table))
 	case table == "sluiceheads":
@@ -90,6 +95,36 @@ func (c *counts) leaf(ops []store.Op) {
 	for _, op := range ops {
 		c.leavesSplit += count(op.Kind == store.Insert && strings.HasPrefix(op.Key, "c!"))
 		c.leavesRemoved += count(op.Kind == store.Delete)
+	}
+}
+
+// tiles makes sure that the leaves of each device, or the pages of a list, tile
+// after every transaction.
+func (w *watchedRows) tiles(table, partition string) {
+	scan := store.InPartition(partition, "", "")
+	scan.Select = []string{"_low"}
+	page, err := w.Rows.Scan(context.Background(), table, scan, "")
+	if err != nil {
+		w.sim.fail("scan %s: %w", table, err)
+		return
+	}
+	ends := map[string]string{} // of each device
+	for _, row := range page.Rows {
+		kind, rest, _ := strings.Cut(row.Key, "!")
+		id, high, _ := strings.Cut(rest, "!")
+		if kind == "p" {
+			id, high = "", rest
+		}
+		low, _ := row.Properties[0].Value.(string)
+		if low != ends[id] {
+			w.sim.fail("%s %s: row %s begins at %q, the one before ends at %q", table, partition, row.Key, low, ends[id])
+		}
+		ends[id] = high
+	}
+	for id, end := range ends { // closed leaves are followed by the open one
+		if end != "" && end != "~" {
+			w.sim.fail("%s %s: the last row of %q ends at %q", table, partition, id, end)
+		}
 	}
 }
 
