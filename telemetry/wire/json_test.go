@@ -601,3 +601,19 @@ func TestManyMetrics(t *testing.T) {
 		}
 	}
 }
+
+// A key twice is found also in the message before which the table of names
+// began anew.
+func TestKeyTwiceInANewTable(t *testing.T) {
+	var body strings.Builder
+	for i := range 9000 {
+		fmt.Fprintf(&body, `{"deviceId":"d","metrics":{"first":1,"n%d":1}}`+"\n", i)
+		fmt.Fprintf(&body, `{"deviceId":"d","metrics":{"first":1,"first":2}}`+"\n")
+	}
+	opt := options("")
+	opt.Readings = 18_000
+	b, err := wire.NDJSON(strings.NewReader(body.String()), opt)
+	if err != nil || b.Rejected != 9000 || len(b.Readings) != 9000 {
+		t.Fatal(err, b.Rejected, len(b.Readings))
+	}
+}
