@@ -140,7 +140,7 @@ func (w *killWorld) somePlaces(dice *rand.Rand) []place {
 }
 
 // encodeBody writes a body in one of the forms that clients send.
-func encodeBody(b body, dice *rand.Rand) (path, contentType string, data []byte) {
+func encodeBody(b sending, dice *rand.Rand) (path, contentType string, data []byte) {
 	form := dice.IntN(3)
 	one := !slices.ContainsFunc(b.places, func(p place) bool { return p.device != b.places[0].device })
 	messages := make([]message, len(b.places))

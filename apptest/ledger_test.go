@@ -37,18 +37,18 @@ type ledger struct {
 
 func newLedger() *ledger { return &ledger{attempts: map[place][]*attempt{}} }
 
-// body is what one request sends.
-type body struct {
+// sending is what one request sends.
+type sending struct {
 	places   []place
 	attempts []*attempt
 }
 
 // send notes that values are about to be sent for places.
-func (l *ledger) send(places []place) body {
+func (l *ledger) send(places []place) sending {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.clock++
-	b := body{places: places, attempts: make([]*attempt, len(places))}
+	b := sending{places: places, attempts: make([]*attempt, len(places))}
 	for i, p := range places {
 		l.value++
 		a := &attempt{value: l.value, begin: l.clock, end: never, order: i}
@@ -58,7 +58,7 @@ func (l *ledger) send(places []place) body {
 }
 
 // ack notes that a body was acknowledged.
-func (l *ledger) ack(b body) {
+func (l *ledger) ack(b sending) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.clock++

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/devtools/load/body"
+	"sluice/devtools/load/service"
+)
+
+// poster posts bodies over one connection. It writes requests by hand, so that
+// little of the machine goes into the client.
+type poster struct {
+	conn   net.Conn
+	reader *bufio.Reader
+	buffer []byte
+}
+
+func dial(address string) (*poster, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := net.Dial("tcp", u.Host)
+	if err != nil {
+		return nil, err
+	}
+	return &poster{conn: conn, reader: bufio.NewReader(conn)}, nil
+}
+
+// post sends a body and wants all of it accepted.
+func (p *poster) post(t *body.Template) error {
+	p.buffer = fmt.Appendf(p.buffer[:0], "POST /api/v1/telemetry HTTP/1.1\r\nHost: load\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", len(t.Bytes))
+	p.buffer = append(p.buffer, t.Bytes...)
+	if _, err := p.conn.Write(p.buffer); err != nil {
+		return err
+	}
+	response, err := http.ReadResponse(p.reader, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	var v service.Verdict
+	if err := json.Unmarshal(answer, &v); err != nil || response.StatusCode != http.StatusOK || v.Accepted != t.Readings {
+		return fmt.Errorf("status %d: %.300s", response.StatusCode, answer)
+	}
+	return nil
+}
+
+// load is what is posted: from each connection bodies of devices of its own,
+// each reading of a device interval after the former one.
+type load struct {
+	connections, devices, each int
+	interval                   time.Duration
+	begin                      time.Time
+	readings                   int // in all, at least
+}
+
+// run posts and returns the number of readings that were accepted.
+func (l load) run(address string) (int, error) {
+	var left atomic.Int64
+	left.Store(int64(l.readings))
+	var accepted atomic.Int64
+	var clients sync.WaitGroup
+	errs := make(chan error, l.connections)
+	for i := range l.connections {
+		clients.Go(func() {
+			p, err := dial(address)
+			if err != nil {
+				errs <- err
+				return
+			}
+			defer func() { _ = p.conn.Close() }()
+			t := body.New(i*l.devices, l.devices, l.each, l.interval)
+			for at := l.begin; left.Add(-int64(t.Readings)) > -int64(t.Readings); at = at.Add(t.Span()) {
+				t.At(at)
+				if err := p.post(t); err != nil {
+					errs <- err
+					return
+				}
+				accepted.Add(int64(t.Readings))
+			}
+		})
+	}
+	clients.Wait()
+	select {
+	case err := <-errs:
+		return 0, fmt.Errorf("post: %w", err)
+	default:
+		return int(accepted.Load()), nil
+	}
+}

@@ -1,0 +1,141 @@
+// Command load measures the service from outside: it runs the real binary on a
+// folder of its own, puts it under load, and prints the figures of
+// docs/benchmarks.md as tables. It needs Linux (/proc).
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice/devtools/load/service"
+)
+
+// bench is a run of scenarios.
+type bench struct {
+	ctx      context.Context
+	binary   string
+	folder   string // of this run, removed at its end
+	readings int
+	repeats  int
+	nab      string
+}
+
+type scenario struct {
+	name, about string
+	run         func(*bench) error
+}
+
+var scenarios = []scenario{
+	{"arrays", "arrays of 500 readings of 50 devices, 8 connections", func(b *bench) error { return b.throughput("arrays of 500", 50, 10) }},
+	{"fleet", "bodies of 5,000 readings of 2,500 devices, 8 connections", func(b *bench) error { return b.throughput("bodies of 5,000", 2500, 2) }},
+	{"start", "exec to the first answer, on a store of a million readings", (*bench).start},
+	{"history", "a day of a device by how much history it has", (*bench).history},
+	{"disk", "bytes on disk a reading, NAB recordings and a fleet", (*bench).disk},
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "load:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) (err error) {
+	var names []string
+	for _, s := range scenarios {
+		names = append(names, s.name)
+	}
+	flags := flag.NewFlagSet("load", flag.ContinueOnError)
+	binary := flags.String("binary", "bin/handler", "the binary to measure")
+	readings := flags.Int("readings", 1_000_000, "readings of arrays, fleet and start")
+	repeats := flags.Int("repeats", 5, "starts of each kind")
+	which := flags.String("scenarios", strings.Join(names, ","), "which of the scenarios")
+	folder := flags.String("folder", os.TempDir(), "where the data folders are made: on the disk to measure")
+	nab := flags.String("nab", "../shared/data/nab", "recordings of the Numenta Anomaly Benchmark")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	b := &bench{ctx: ctx, readings: *readings, repeats: *repeats, nab: *nab}
+	if b.binary, err = filepath.Abs(*binary); err != nil {
+		return err
+	}
+	if b.folder, err = os.MkdirTemp(*folder, "sluice-load-"); err != nil {
+		return err
+	}
+	defer func() { err = first(err, os.RemoveAll(b.folder)) }()
+	fmt.Printf("%s, %d processors, %s, load of the machine before: %s\n", time.Now().UTC().Format("2006-01-02 15:04"), runtime.NumCPU(), runtime.Version(), machineLoad())
+	for name := range strings.SplitSeq(*which, ",") {
+		i := slices.Index(names, name)
+		if i < 0 {
+			return fmt.Errorf("scenario %q: some of %s would be right", name, strings.Join(names, ", "))
+		}
+		fmt.Printf("\n### %s: %s\n\n", name, scenarios[i].about)
+		if err := scenarios[i].run(b); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func first(err, other error) error {
+	if err != nil {
+		return err
+	}
+	return other
+}
+
+// machineLoad is what else the machine does: figures of a busy one are worth
+// little.
+func machineLoad() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.Join(strings.Fields(string(text))[:3], " ")
+}
+
+// settings of the service under load. Merging is as often as it is under load
+// anyway; the rest is as it comes.
+var settings = []string{"SLUICE_RETENTION=forever", "SLUICE_MERGE=5s"}
+
+func (b *bench) serve(data string) (*service.Process, error) {
+	return service.Start(b.binary, filepath.Join(b.folder, data), settings...)
+}
+
+// with runs f against a service over a folder and stops it cleanly.
+func (b *bench) with(data string, f func(*service.Process) error) error {
+	p, err := b.serve(data)
+	if err != nil {
+		return err
+	}
+	if err := f(p); err != nil {
+		_ = p.Kill()
+		return err
+	}
+	return p.Stop()
+}
+
+// size is the bytes of a folder's files, as the disk has them.
+func (b *bench) size(data string) (n int64, err error) {
+	err = filepath.WalkDir(filepath.Join(b.folder, data), func(_ string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			n += info.Size()
+		}
+		return err
+	})
+	return n, err
+}
