@@ -19,7 +19,7 @@ LINT         := .tools/golangci-lint-$(LINT_VERSION)
 
 .PHONY: build
 build: ## bin/handler
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/handler ./handler
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/handler ./handler
 
 .PHONY: run
 run: build ## serve with the embedded store, on loopback
