@@ -326,6 +326,37 @@ func TestBombs(t *testing.T) {
 	}
 }
 
+// TestSplitNamesNoDeviceTwice has small rows between large ones.
+func TestSplitNamesNoDeviceTwice(t *testing.T) {
+	var readings []telemetry.Reading
+	for i, n := range []int{5000, 1, 1, 5000} {
+		readings = append(readings, telemetry.Reading{Device: "d", Time: int64(i),
+			Metrics: []telemetry.Metric{{Name: "m", Value: telemetry.TextValue(strings.Repeat("x", n))}}})
+	}
+	for _, part := range split(FromReadings(readings), 5500) {
+		if err := validate(part); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestDecodeRefuses has bytes with a right checksum that break a rule.
+func TestDecodeRefuses(t *testing.T) {
+	twice := Frame{Times: []int64{1, 1}, Stamps: []telemetry.Stamp{1, 1}}
+	if _, err := DecodeColumns(EncodeColumns(&twice)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a row twice: %v", err)
+	}
+	w := newWriter()
+	defer w.free()
+	w.count(1)
+	w.ints([]int64{5}, nil)
+	w.ints([]int64{1}, nil)
+	w.txt = append(w.txt, 'x')
+	if _, err := Decode(w.sealed(blockMark)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("an id that shares more than there is: %v", err)
+	}
+}
+
 // leafFrame is what a leaf holds: temperature, humidity, a boolean and a state.
 func leafFrame(n int) Frame {
 	return FromReadings(fleet(1, n))[0].Readings
