@@ -79,9 +79,17 @@ func explainStore(err error) error {
 		return httperr.Retry(httperr.Overloaded, retryFull, err, "too many readings are waiting: send them again later")
 	case errors.Is(err, ErrClosed):
 		return httperr.Retry(httperr.Unavailable, retryStore, err, "the service is shutting down: send all of it again")
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case storeCode(err) == httperr.Timeout:
 		return httperr.Retry(httperr.Timeout, retryStore, err, "the store took too long: parts may be durable, send all of it again")
 	default:
 		return httperr.Retry(httperr.Unavailable, retryStore, err, "the store did not take the readings: parts may be durable, send all of it again")
 	}
+}
+
+// storeCode tells whether the store took too long or failed.
+func storeCode(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return httperr.Timeout
+	}
+	return httperr.Unavailable
 }

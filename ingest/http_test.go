@@ -326,7 +326,7 @@ func TestDelete(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	store.fail = func(int, int) error { return errors.New("away") }
-	if w := do(e, "DELETE", "/api/v1/devices/a", "", nil); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+	if w := do(e, "DELETE", "/api/v1/devices/a", "", nil); w.Code != 503 || w.Header().Get("Retry-After") != "2" || !strings.Contains(w.Body.String(), `"unavailable"`) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
