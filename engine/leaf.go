@@ -34,8 +34,15 @@ const (
 	propData   = "_data"
 )
 
+// leafMemory bounds what a leaf takes when it is decoded: texts that compress
+// well would else make small rows of huge ones.
+const leafMemory = block.MaxDecoded / 4
+
 // encodeLeaf makes the properties of a leaf's row.
 func (c *limits) encodeLeaf(low position, f *block.Frame) ([]store.Property, error) {
+	if f.Size() > leafMemory {
+		return nil, errTooWide
+	}
 	props := []store.Property{
 		{Name: propFormat, Value: int64(Format)},
 		{Name: propLow, Value: string(low)},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -87,6 +88,35 @@ func TestCutLeaf(t *testing.T) {
 			t.Fatalf("%d pieces of %d rows come to %d rows up to %q", len(pieces), f.Len(), joined.Len(), low)
 		}
 	})
+}
+
+// A row stays small when it is decoded, however well its texts compress.
+func TestCutLeafThatCompresses(t *testing.T) {
+	var readings []telemetry.Reading
+	for i := range 1000 {
+		r := telemetry.Reading{Device: "a", Time: int64(1000 + i), Stamp: 1}
+		for c := range 12 {
+			text := fmt.Sprintf("%d %d %s", i, c, strings.Repeat("x", 4000))
+			r.Metrics = append(r.Metrics, telemetry.Metric{Name: fmt.Sprintf("m%d", c), Value: telemetry.TextValue(text)})
+		}
+		readings = append(readings, r)
+	}
+	f := frameOf(readings)
+	pieces, err := testLimits().cutLeaf("", end, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var joined block.Frame
+	for _, p := range pieces {
+		l, err := decodeLeaf(store.Row{Properties: p.props}, p.high, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		joined = block.Merge(joined, l.frame)
+	}
+	if !sameFrame(&joined, &f) {
+		t.Fatalf("%d pieces come to %d rows", len(pieces), joined.Len())
+	}
 }
 
 func noise(seed, n int) string {
