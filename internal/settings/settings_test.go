@@ -3,6 +3,9 @@ package settings
 import (
 	"errors"
 	"log/slog"
+	"os"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -197,4 +200,22 @@ func FuzzSettings(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The table of docs/operations.md has every setting, with its default.
+func TestDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field := range reflect.TypeFor[Settings]().Fields() {
+		name, value := field.Tag.Get("env"), field.Tag.Get("envDefault")
+		if !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		row := regexp.MustCompile("(?m)^\\| `" + name + "` \\|.*\\| (.*) \\|$").FindStringSubmatch(string(text))
+		if row == nil || value != "" && row[1] != "`"+value+"`" {
+			t.Errorf("%s, default %q: the table has %q", name, value, row)
+		}
+	}
 }
