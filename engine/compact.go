@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,6 +13,9 @@ import (
 )
 
 const (
+	// chunkMemory bounds what is merged at a time as it is decoded: texts that
+	// compress well take many times what their entries do.
+	chunkMemory = 64 << 20
 	// idleEpoch is how old an epoch without entries gets: journals of idle shards
 	// move on, so that the tables of their past can go.
 	idleEpoch = time.Hour
@@ -96,20 +100,37 @@ func (e *Engine) hasEntries(ctx context.Context, shard int, epoch store.Epoch) (
 	return false, nil
 }
 
-// mergeEpochs merges what sealed epochs hold, a chunk at a time: any part may
-// be merged on its own, and again.
-func (e *Engine) mergeEpochs(ctx context.Context, shard int, epochs []store.Epoch) (int, error) {
-	var chunk []store.Entry
-	size, merged := 0, 0
-	flush := func() error {
-		if len(chunk) == 0 {
-			return nil
-		}
-		err := e.mergeEntries(ctx, shard, chunk)
-		merged += len(chunk)
-		chunk, size = nil, 0
-		return err
+// chunk is a part of the journal that is merged in one go: any part may be, on
+// its own, and again.
+type chunk struct {
+	parts   map[string][]*block.Device
+	entries int
+	encoded int // bytes
+	decoded int // bytes
+}
+
+func (c *chunk) add(entry store.Entry) error {
+	devices, err := block.Decode(entry.Data)
+	if err != nil {
+		return fmt.Errorf("%w: entry %s: %w", ErrCorrupt, entry.ID, err)
 	}
+	if c.parts == nil {
+		c.parts = map[string][]*block.Device{}
+	}
+	for i := range devices {
+		d := &devices[i]
+		c.parts[d.ID] = append(c.parts[d.ID], d)
+		c.decoded += d.Size()
+	}
+	c.entries, c.encoded = c.entries+1, c.encoded+len(entry.Data)
+	return nil
+}
+
+// mergeEpochs merges what sealed epochs hold, a chunk at a time, and returns
+// the number of entries.
+func (e *Engine) mergeEpochs(ctx context.Context, shard int, epochs []store.Epoch) (int, error) {
+	var c chunk
+	merged := 0
 	for _, epoch := range epochs {
 		for token, first := "", true; first || token != ""; first = false {
 			page, err := e.journal.Scan(ctx, shard, epoch, token)
@@ -120,44 +141,36 @@ func (e *Engine) mergeEpochs(ctx context.Context, shard int, epochs []store.Epoc
 				return merged, fmt.Errorf("read epoch %d of shard %d: %w", epoch.Number, shard, err)
 			}
 			for _, entry := range page.Entries {
-				chunk, size = append(chunk, entry), size+len(entry.Data)
-				if size >= e.limits.chunkBytes {
-					if err := flush(); err != nil {
-						return merged, err
-					}
+				if err := c.add(entry); err != nil {
+					return merged, fmt.Errorf("epoch %d of shard %d: %w", epoch.Number, shard, err)
 				}
+				if merged++; c.encoded < e.limits.chunkBytes && c.decoded < chunkMemory {
+					continue
+				}
+				if err := e.mergeChunk(ctx, shard, &c); err != nil {
+					return merged, err
+				}
+				c = chunk{}
 			}
 			token = page.Next
 		}
 	}
-	return merged, flush()
+	return merged, e.mergeChunk(ctx, shard, &c)
 }
 
-// mergeEntries merges one chunk.
-func (e *Engine) mergeEntries(ctx context.Context, shard int, entries []store.Entry) error {
-	parts := map[string][]*block.Device{}
-	for _, entry := range entries {
-		devices, err := block.Decode(entry.Data)
-		if err != nil {
-			return fmt.Errorf("%w: entry %s of shard %d: %w", ErrCorrupt, entry.ID, shard, err)
-		}
-		for i := range devices {
-			parts[devices[i].ID] = append(parts[devices[i].ID], &devices[i])
-		}
+func (e *Engine) mergeChunk(ctx context.Context, shard int, c *chunk) error {
+	if c.entries == 0 {
+		return nil
 	}
 	floor, err := e.readFloor(ctx)
 	if err != nil {
 		return err
 	}
-	ids := make([]string, 0, len(parts))
-	for id := range parts {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
+	ids := slices.Sorted(maps.Keys(c.parts))
 	for len(ids) > 0 {
-		n := e.limits.batchSize(ids, parts)
+		n := e.limits.batchSize(ids, c.parts)
 		m := merge{engine: e, shard: partition(shard), floor: floor}
-		if err := m.devices(ctx, ids[:n], parts); err != nil {
+		if err := m.devices(ctx, ids[:n], c.parts); err != nil {
 			return err
 		}
 		ids = ids[n:]
