@@ -103,7 +103,7 @@ func makeStore(ctx context.Context, c Config) (store.Row, error) {
 			return store.Row{}, fmt.Errorf("make table %s: %w", table, err)
 		}
 	}
-	if _, err := raiseFloor(ctx, c); err != nil {
+	if err := makeFloor(ctx, c); err != nil {
 		return store.Row{}, err
 	}
 	err := c.Rows.Commit(ctx, configTable, "config", []store.Op{{Kind: store.Insert, Key: "store", Properties: []store.Property{

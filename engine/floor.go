@@ -52,35 +52,45 @@ func (f floorRow) next(now, oldest int64, retention time.Duration) floorRow {
 	return f
 }
 
-// raiseFloor makes or raises the floor and returns it.
-func raiseFloor(ctx context.Context, c Config) (int64, error) {
-	return raiseFloorBehind(ctx, c, 0)
+// makeFloor makes the floor of a store that is made. One that is there stays as
+// it is: whoever raises it must know what is not merged.
+func makeFloor(ctx context.Context, c Config) error {
+	_, err := readFloor(ctx, c.Rows)
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	now := c.Now().UnixNano()
+	f := floorRow{floor: oldestFloor, trusted: now, seen: now}.next(now, 0, c.Retention)
+	if err = f.write(ctx, c.Rows, store.Op{Kind: store.Insert}); refused(err) {
+		return nil // somebody else made it
+	}
+	return err
 }
 
-func raiseFloorBehind(ctx context.Context, c Config, oldest int64) (int64, error) {
-	now := c.Now().UnixNano()
+// raiseFloor raises the floor, if it is time, and returns it.
+func raiseFloor(ctx context.Context, c Config, oldest int64) (int64, error) {
 	row, err := readFloor(ctx, c.Rows)
-	op := store.Op{Kind: store.Replace, Key: floorKey, IfMatch: row.etag}
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		row = floorRow{floor: oldestFloor, trusted: now, seen: now}
-		op = store.Op{Kind: store.Insert, Key: floorKey}
-	case err != nil:
+	if err != nil {
 		return 0, err
 	}
-	next := row.next(now, oldest, c.Retention)
-	if err == nil && next.floor == row.floor && next.seen-row.seen < int64(floorCadence) && next.seen >= row.seen {
+	next := row.next(c.Now().UnixNano(), oldest, c.Retention)
+	if next.floor == row.floor && next.seen-row.seen < int64(floorCadence) && next.seen >= row.seen {
 		return row.floor, nil
 	}
-	op.Properties = []store.Property{
-		{Name: "floor", Value: next.floor}, {Name: "seen", Value: next.seen}, {Name: "trusted", Value: next.trusted},
+	err = next.write(ctx, c.Rows, store.Op{Kind: store.Replace, IfMatch: row.etag})
+	if refused(err) { // somebody else raised it
+		row, err = readFloor(ctx, c.Rows)
+		return row.floor, err
 	}
-	if err := c.Rows.Commit(ctx, configTable, "config", []store.Op{op}); err != nil {
-		if refused(err) { // somebody else raised it
-			row, err = readFloor(ctx, c.Rows)
-			return row.floor, err
-		}
-		return 0, fmt.Errorf("raise the floor of retention: %w", err)
+	return next.floor, err
+}
+
+func (f floorRow) write(ctx context.Context, rows store.Rows, op store.Op) error {
+	op.Key, op.Properties = floorKey, []store.Property{
+		{Name: "floor", Value: f.floor}, {Name: "seen", Value: f.seen}, {Name: "trusted", Value: f.trusted},
 	}
-	return next.floor, nil
+	if err := rows.Commit(ctx, configTable, "config", []store.Op{op}); err != nil {
+		return fmt.Errorf("write the floor of retention: %w", err)
+	}
+	return nil
 }

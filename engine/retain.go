@@ -13,7 +13,7 @@ func (e *Engine) Retain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	floor, err := raiseFloorBehind(ctx, e.config, oldest)
+	floor, err := raiseFloor(ctx, e.config, oldest)
 	if err != nil {
 		return err
 	}
