@@ -154,10 +154,12 @@ type actor struct {
 	cancel context.CancelFunc
 
 	busy    bool
-	dead    bool // crashed: no call does anything any more
-	dying   bool // its next call is its last
-	faulted bool // a call of this task failed by plan
-	paused  int  // the step up to which it sleeps
+	dead    bool  // crashed: no call does anything any more
+	dying   bool  // its next call is its last
+	faulted bool  // a call of this task failed by plan
+	paused  int   // the step up to which it sleeps
+	floor   int64 // of retention when the task began
+	headed  bool  // every shard had a head then
 	doing   string
 	opened  string // the open leaf that a reading ended with
 	call    storetest.Call
@@ -170,7 +172,8 @@ type actor struct {
 func (a *actor) start(task func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel, a.busy, a.dead, a.dying, a.faulted = cancel, true, false, false, false
-	a.doing, a.opened = "", ""
+	a.doing, a.opened, a.floor = "", "", storedFloor(a.sim.disk.raw)
+	_, a.headed = a.sim.oldest(ctx)
 	a.next, a.stop = iter.Pull(func(yield func(struct{}) bool) {
 		a.yield = yield
 		task(ctx)

@@ -72,6 +72,7 @@ type disk struct {
 	fs     *vfs.MemFS
 	store  *pebble.Store
 	raw    store.Rows
+	bare   store.Journal            // as raw
 	faulty *storetest.FaultyJournal // of the embedded store
 }
 
@@ -104,6 +105,11 @@ func (d *disk) open() (err error) {
 
 func (d *disk) wrap() {
 	s := d.sim
+	if s.setup.journal == embedded {
+		d.bare = d.store.Journal()
+	} else {
+		d.bare, _ = fenced.New(func(int) store.Rows { return d.raw }, fenced.Options{Random: nonces{s}})
+	}
 	s.rows = storetest.NewFaultyRows(&watchedRows{d.raw, s}, s.hook)
 	s.floating = []*storetest.Floating{&s.rows.Floating}
 	if s.setup.journal == embedded {

@@ -267,6 +267,7 @@ func (a *actor) keep() {
 		}
 		a.start(func(ctx context.Context) {
 			a.with(ctx, func(e *engine.Engine) {
+				a.doing = "retain"
 				if err := e.Retain(ctx); err != nil {
 					a.failed("retain", err)
 				}

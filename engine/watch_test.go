@@ -15,7 +15,7 @@ import (
 // counts are how often the interesting things happened. A run in which one of
 // them never did says nothing.
 type counts struct {
-	steps, appends, refusedAppends, resends, deletions        int
+	steps, calls, appends, refusedAppends, resends, deletions int
 	reads, infos, lists, pagesContinued, oldViews             int
 	leavesSplit, leavesRemoved, refusedLeaves, refusedLists   int
 	pagesSplit, epochsOpened, refusedHeads, headsMoved        int
@@ -74,6 +74,7 @@ func (w *watchedRows) Commit(ctx context.Context, table, partition string, ops [
 		}
 	case table == engine.ConfigTable && err == nil:
 		w.sim.checkFloor(before, w.floor(table))
+		w.sim.checkBehind(ctx, before, w.floor(table))
 	case table == "sluiceheads":
 		c.refusedHeads += count(refused)
 		c.headsMoved += count(err == nil)
@@ -144,6 +145,16 @@ func (w *watchedRows) Scan(ctx context.Context, table string, r store.Range, tok
 	return page, err
 }
 
+// CreateTable makes sure that no day is made that is known to be below the
+// floor.
+func (w *watchedRows) CreateTable(ctx context.Context, table string) error {
+	day, ok := engine.DayOfTable(table)
+	if a := w.sim.current; ok && a != nil && strings.HasPrefix(table, engine.LeafTables) && (day+1)*int64(24*time.Hour) <= a.floor {
+		w.sim.fail("%s makes table %s below the floor %s", a.name, table, clockText(a.floor))
+	}
+	return w.Rows.CreateTable(ctx, table)
+}
+
 // floor is the floor of retention as it is stored, 0 without.
 func (w *watchedRows) floor(table string) int64 {
 	if table != engine.ConfigTable {
@@ -185,6 +196,34 @@ func (s *sim) checkFloor(before, after int64) {
 		s.fail("the floor rises from %s to %s at %v", clockText(before), clockText(after), s.now)
 	}
 	s.logf("%d: the floor rises to %s", s.step, clockText(after))
+}
+
+// checkBehind holds the floor behind the oldest epoch that is not merged, if
+// every shard had one all the time.
+func (s *sim) checkBehind(ctx context.Context, before, floor int64) {
+	if s.setup.retention == 0 || s.mad > 0 || s.current == nil || !s.current.headed {
+		return
+	}
+	oldest, all := s.oldest(ctx)
+	if most := oldest.Add(10*time.Second - s.setup.retention).Truncate(24 * time.Hour).UnixNano(); all && floor > most && floor > before {
+		s.fail("the floor rises to %s, but an epoch of %v is not merged", clockText(floor), oldest)
+	}
+}
+
+// oldest is when the oldest epoch was opened that is not merged; false if a
+// shard has none.
+func (s *sim) oldest(ctx context.Context) (time.Time, bool) {
+	oldest := int64(1) << 62
+	for shard := range simShards {
+		head, err := s.disk.bare.Head(ctx, shard)
+		if err != nil || len(head.Epochs) == 0 {
+			return time.Time{}, false
+		}
+		for _, e := range head.Epochs {
+			oldest = min(oldest, e.Opened)
+		}
+	}
+	return time.Unix(0, oldest).UTC(), true
 }
 
 // watchedJournal is the same for the embedded journal.
