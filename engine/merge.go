@@ -313,7 +313,7 @@ func (w *writer) flush(ctx context.Context) error {
 		}
 	}
 	w.ops, w.bytes = nil, 0
-	if refused(err) {
+	if refused(err) || errors.Is(err, store.ErrTableNotFound) { // not found: made and dropped again, the floor has risen
 		return fmt.Errorf("%w: %w", errAbandoned, err)
 	}
 	if err != nil {
