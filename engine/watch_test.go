@@ -22,11 +22,12 @@ type counts struct {
 	commitsSealed, epochsGone, daysDropped, journalsDropped   int
 	landedLate, refusedLate, crashes, powerCuts, floorsRaised int
 	again, reread, ties, refolds                              int
-	mergeGivenUp                                              int // may be 0
+	mergeGivenUp                                              int
 	faults                                                    [faults]int
 }
 
-// table tells all of them, and which are zero.
+// table tells all of them, and which are zero. Some are so rare that only a run
+// of many cases can be asked for them.
 func (c *counts) table() (text string, zero []string) {
 	v := reflect.ValueOf(*c)
 	for i := range v.NumField() {
@@ -41,7 +42,8 @@ func (c *counts) table() (text string, zero []string) {
 			continue
 		}
 		text += fmt.Sprintf("%-24s %d\n", name, v.Field(i).Int())
-		if v.Field(i).Int() == 0 && name != "mergeGivenUp" {
+		rare := name == "again" || name == "reread" || name == "mergeGivenUp"
+		if v.Field(i).Int() == 0 && !(rare && c.steps < 500_000) {
 			zero = append(zero, name)
 		}
 	}
