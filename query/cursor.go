@@ -3,6 +3,7 @@ package query
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -45,7 +46,8 @@ func checksum(query string, b []byte) uint64 {
 // decodeCursor reads a cursor of query into numbers and returns its text.
 func decodeCursor(cursor, query string, numbers ...*int64) (string, error) {
 	refused := httperr.New(httperr.InvalidCursor, "the cursor is damaged or of another query: take next as it is, with the parameters of the first page")
-	if len(cursor) > maxCursor {
+	// The library would skip line ends.
+	if len(cursor) > maxCursor || strings.ContainsAny(cursor, "\r\n") {
 		return "", refused
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
