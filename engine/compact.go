@@ -70,8 +70,11 @@ func (e *Engine) mergeOnce(ctx context.Context, shard int) (int, error) {
 // it is old. It returns the head by which to merge.
 func (e *Engine) rotate(ctx context.Context, shard int) (store.Head, error) {
 	head, err := e.journal.Head(ctx, shard)
-	if err != nil || len(head.Epochs) == 0 {
+	if err != nil {
 		return head, err
+	}
+	if len(head.Epochs) == 0 { // a journal frees nothing while a shard may still begin anywhere
+		return e.openNext(ctx, shard, head)
 	}
 	newest := head.Epochs[len(head.Epochs)-1]
 	if e.now().Sub(time.Unix(0, newest.Opened)) < idleEpoch {
@@ -79,11 +82,18 @@ func (e *Engine) rotate(ctx context.Context, shard int) (store.Head, error) {
 			return head, err
 		}
 	}
+	return e.openNext(ctx, shard, head)
+}
+
+func (e *Engine) openNext(ctx context.Context, shard int, head store.Head) (store.Head, error) {
 	next, err := e.journal.Open(ctx, shard, head)
 	if errors.Is(err, store.ErrStale) {
 		return head, fmt.Errorf("%w: it opened an epoch", errAbandoned)
 	}
-	return next, err
+	if err != nil {
+		return head, fmt.Errorf("open an epoch of shard %d: %w", shard, err)
+	}
+	return next, nil
 }
 
 func (e *Engine) hasEntries(ctx context.Context, shard int, epoch store.Epoch) (bool, error) {

@@ -73,6 +73,7 @@ type builder struct {
 	kinds   []telemetry.Kind
 	texts   []string
 	columns []Column
+	chunk   int // size of slabs that may not be needed
 }
 
 // tally counts the values of a metric in a device.
@@ -92,6 +93,7 @@ func newBuilder(readings []telemetry.Reading) *builder {
 	}
 	b.times, b.stamps = make([]int64, len(readings)), make([]telemetry.Stamp, len(readings))
 	b.bits = make([]uint64, values)
+	b.chunk = min(values, maxChunk)
 	return b
 }
 
@@ -259,7 +261,7 @@ func (b *builder) frame(rows []int32) Frame {
 	f := Frame{
 		Times:   take(&b.times, b.rows, 0)[:0],
 		Stamps:  take(&b.stamps, b.rows, 0)[:0],
-		Columns: take(&b.columns, len(b.layout), 64*len(b.layout)),
+		Columns: take(&b.columns, len(b.layout), min(64, len(b.ends))*len(b.layout)),
 	}
 	for i, n := range b.layout {
 		t := &b.tally[n]
@@ -280,19 +282,18 @@ func (b *builder) frame(rows []int32) Frame {
 func (b *builder) column(n int32, t *tally) Column {
 	c := Column{Name: b.names[n], Bits: take(&b.bits, t.values, 0)[:0]}
 	if b.twice || t.values < b.rows {
-		c.Rows = take(&b.rowsOf, t.values, chunk)[:0]
+		c.Rows = take(&b.rowsOf, t.values, b.chunk)[:0]
 	}
 	if t.kinds {
-		c.Kinds = take(&b.kinds, t.values, chunk)[:0]
+		c.Kinds = take(&b.kinds, t.values, b.chunk)[:0]
 	}
 	if t.texts {
-		c.Texts = take(&b.texts, t.values, chunk)[:0]
+		c.Texts = take(&b.texts, t.values, b.chunk)[:0]
 	}
 	return c
 }
 
-// chunk is the size of a slab that may not be needed.
-const chunk = 1024
+const maxChunk = 1024
 
 // take cuts n elements off a slab; a used up one is replaced by one of at least
 // size.
