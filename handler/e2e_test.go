@@ -33,6 +33,7 @@ func TestServes(t *testing.T) {
 
 	do(t, "GET", p.url+"/healthz", "").want(t, 200, `"ok"`)
 	do(t, "GET", p.url+"/readyz", "").want(t, 200, `"ready"`)
+	do(t, "HEAD", p.url+"/healthz", "").want(t, 200)
 	do(t, "GET", p.url+"/", "").want(t, 200, "<title>Sluice</title>")
 	do(t, "GET", p.url+"/api/v1/status", "").want(t, 200, `"version":"v-test"`, `"shards":[{"epochs":`, `"lagSeconds":`)
 	do(t, "GET", p.url+"/nope", "").want(t, 404, `{"error":{"code":"not_found","message":"no such path"}}`)

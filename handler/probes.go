@@ -20,9 +20,10 @@ type readiness struct {
 // routes adds the start page and the probes. ready says why readings cannot be
 // accepted, if so; nil while there is no store.
 func (l *life) routes(e *echo.Echo, ready func(context.Context) error) {
-	e.GET("/", func(c echo.Context) error { return c.HTMLBlob(http.StatusOK, home) })
-	e.GET("/healthz", func(c echo.Context) error { return c.JSON(http.StatusOK, readiness{Status: "ok"}) })
-	e.GET("/readyz", func(c echo.Context) error {
+	get := []string{http.MethodGet, http.MethodHead}
+	e.Match(get, "/", func(c echo.Context) error { return c.HTMLBlob(http.StatusOK, home) })
+	e.Match(get, "/healthz", func(c echo.Context) error { return c.JSON(http.StatusOK, readiness{Status: "ok"}) })
+	e.Match(get, "/readyz", func(c echo.Context) error {
 		r := l.readiness(c.Request().Context(), ready)
 		c.Response().Header().Set("Cache-Control", "no-store")
 		if r.Status != "ready" {
