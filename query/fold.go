@@ -6,9 +6,9 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"sluice/query/summary"
 	"sluice/telemetry"
 	"sluice/telemetry/block"
+	"sluice/telemetry/summary"
 )
 
 // bucket is the summary of a metric over [start, end). The increase includes

@@ -4,9 +4,9 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"sluice/query/summary"
 	"sluice/telemetry"
 	"sluice/telemetry/block"
+	"sluice/telemetry/summary"
 )
 
 // Buckets are made of the summaries that will be stored, in their order, to the
