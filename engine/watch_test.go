@@ -42,8 +42,8 @@ func (c *counts) table() (text string, zero []string) {
 			continue
 		}
 		text += fmt.Sprintf("%-24s %d\n", name, v.Field(i).Int())
-		rare := name == "again" || name == "reread" || name == "mergeGivenUp"
-		if v.Field(i).Int() == 0 && !(rare && c.steps < 500_000) {
+		rare := name == "again" || name == "reread"
+		if v.Field(i).Int() == 0 && name != "mergeGivenUp" && !(rare && c.steps < 500_000) {
 			zero = append(zero, name)
 		}
 	}
