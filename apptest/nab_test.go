@@ -135,7 +135,7 @@ func TestRecording(t *testing.T) {
 	}
 	compared += s.checkAll(t, q)
 	s.post(t, reversed(points), 7, gzipped, func(posted int) {
-		if posted%250 == 0 {
+		if posted%500 == 0 {
 			compared += s.checkAll(t, q)
 		}
 	})

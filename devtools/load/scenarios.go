@@ -91,25 +91,26 @@ func (b *bench) start() error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("| after | first 200 of | best | median | worst |\n|---|---|---|---|---|")
+	fmt.Println("| after | first 200 of | best | median | worst | server CPU by then, median |\n|---|---|---|---|---|---|")
 	for _, after := range []string{"a clean stop", "kill -9 under load"} {
 		for _, what := range []string{"POST", "latest"} {
-			var took []time.Duration
+			var took, cpu []time.Duration
 			for range b.repeats {
 				if after != "a clean stop" {
 					if err := b.killUnderLoad(data, l); err != nil {
 						return err
 					}
 				}
-				d, err := b.firstAnswer(data, what)
+				d, used, err := b.firstAnswer(data, what)
 				if err != nil {
 					return err
 				}
-				took = append(took, d)
+				took, cpu = append(took, d), append(cpu, used)
 			}
 			slices.Sort(took)
+			slices.Sort(cpu)
 			ms := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", d.Seconds()*1e3) }
-			fmt.Printf("| %s | %s | %s | %s | %s |\n", after, what, ms(took[0]), ms(took[len(took)/2]), ms(took[len(took)-1]))
+			fmt.Printf("| %s | %s | %s | %s | %s | %s |\n", after, what, ms(took[0]), ms(took[len(took)/2]), ms(took[len(took)-1]), ms(cpu[len(cpu)/2]))
 		}
 	}
 	return os.RemoveAll(filepath.Join(b.folder, data))
@@ -133,8 +134,12 @@ func (b *bench) killUnderLoad(data string, l load) error {
 }
 
 // firstAnswer starts the service, asks, and stops it cleanly.
-func (b *bench) firstAnswer(data, what string) (took time.Duration, err error) {
+func (b *bench) firstAnswer(data, what string) (took, cpu time.Duration, err error) {
 	err = b.with(data, func(p *service.Process) error {
+		defer func() {
+			u, _ := p.Usage() // 0 is seen in the table
+			cpu = u.CPU()
+		}()
 		if what == "latest" {
 			var latest struct{ DeviceID string }
 			err := p.Get(b.ctx, "/api/v1/devices/"+body.Device(17)+"/latest", nil, &latest)
@@ -149,7 +154,7 @@ func (b *bench) firstAnswer(data, what string) (took time.Duration, err error) {
 		}
 		return err
 	})
-	return took, err
+	return took, cpu, err
 }
 
 // history asks for a day of a device that has sent a reading a minute, among
