@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"sluice/telemetry"
 	"sluice/telemetry/block"
@@ -13,8 +12,6 @@ import (
 const (
 	// maxTime is the greatest time of a reading, in the year 2262.
 	maxTime = int64(1<<63 - 1)
-	// futureMargin is how far ahead of the clock a reading's time may be.
-	futureMargin = int64(10 * time.Minute)
 )
 
 // Read yields the readings of a device, resolved, a bounded frame at a time. A

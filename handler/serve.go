@@ -52,39 +52,80 @@ func serve(ctx context.Context, s settings.Settings, log *slog.Logger, p patienc
 	opening, giveUp := context.WithCancel(ctx)
 	defer giveUp()
 	broken := make(chan error, 1)
-	opened := open(opening, s, log, func(err error) { broken <- err })
-	var house *house
-	code := exitStopped
-	for running := true; running; {
+	r := running{front: front, server: server, log: log, patience: p, served: served, broken: broken}
+	r.opening = open(opening, s, log, func(err error) { broken <- err })
+	code := r.wait(ctx)
+	giveUp()
+	return r.stop(code)
+}
+
+// running is a service between its start and its end.
+type running struct {
+	front    *front
+	server   *http.Server
+	log      *slog.Logger
+	patience patience
+
+	opening <-chan opened // until the house is there, or will not be
+	house   *house
+	served  <-chan error // the server ended
+	broken  <-chan error // the store cannot go on
+}
+
+// exitBroken is an exit code inside the process only: the store is not to be
+// waited for.
+const exitBroken = -1
+
+// wait returns when the service has to end, with the code to end with.
+func (r *running) wait(ctx context.Context) int {
+	for {
 		select {
-		case o := <-opened:
-			opened = nil
+		case o := <-r.opening:
+			r.opening = nil
 			if o.err != nil {
-				code, running = o.fail(ctx, log), false
-				break
+				return o.fail(ctx, r.log)
 			}
-			house = o.house
-			front.open(newApp(house, front.life, log, p))
-			log.Info("ready", "shards", s.Shards, "took", time.Since(front.life.started).String())
-		case err := <-served:
-			log.Error("stopped serving", "error", err.Error())
-			code, running = exitFailed, false
-		case err := <-broken:
-			// What the store holds in memory and on the disk may differ: nothing more
-			// can be written, and whoever asked for it gets no answer.
-			log.Error("the store cannot go on", "error", err.Error())
-			_ = server.Close()
+			r.house = o.house
+			r.front.open(newApp(r.house, r.front.life, r.log, r.patience))
+			r.log.Info("ready", "shards", r.house.engine.Shards(), "took", time.Since(r.front.life.started).String())
+		case err := <-r.served:
+			r.log.Error("stopped serving", "error", err.Error())
 			return exitFailed
+		case err := <-r.broken:
+			return r.breakOff(err)
 		case <-ctx.Done():
-			running = false
+			return exitStopped
 		}
 	}
-	giveUp()
-	if err := shutDown(front, server, house, opened, p); err != nil {
-		log.Error("did not stop cleanly", "error", err.Error())
+}
+
+// breakOff ends a service whose store cannot go on: what that holds in memory
+// and on the disk may differ, so nothing more can be written, and whoever asked
+// for it gets no answer. Calls inside the store may never return.
+func (r *running) breakOff(err error) int {
+	r.log.Error("the store cannot go on", "error", err.Error())
+	_ = r.server.Close()
+	return exitBroken
+}
+
+// stop ends everything in order, unless the store breaks meanwhile.
+func (r *running) stop(code int) int {
+	if code == exitBroken {
 		return exitFailed
 	}
-	log.Info("stopped")
+	done := make(chan error, 1)
+	go func() { done <- shutDown(r.front, r.server, r.house, r.opening, r.patience) }()
+	select {
+	case err := <-r.broken:
+		r.breakOff(err)
+		return exitFailed
+	case err := <-done:
+		if err != nil {
+			r.log.Error("did not stop cleanly", "error", err.Error())
+			return exitFailed
+		}
+	}
+	r.log.Info("stopped")
 	return code
 }
 

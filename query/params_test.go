@@ -2,7 +2,6 @@ package query
 
 import (
 	"encoding/json"
-	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -198,7 +197,7 @@ func FuzzParams(f *testing.F) {
 		if from, to, err := parseRange(p, now); err == nil && (from.at >= to.at || from.at < -farthest || to.at > farthest) {
 			t.Fatalf("range %v %v", from, to)
 		}
-		if d, err := parseDuration(raw); err == nil && (d < 0 || d > math.MaxInt64) {
+		if d, err := parseDuration(raw); err == nil && d < 0 {
 			t.Fatalf("%q = %v", raw, d)
 		}
 	})

@@ -142,7 +142,7 @@ func (o *sink) flush() error {
 // finish sends the rest, unless the stream failed.
 func (o *sink) finish(err error) error {
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // the failure is the caller's already: nothing more is to be sent
 	}
 	return o.flush()
 }
