@@ -76,13 +76,18 @@ func TestParseTimeRefuses(t *testing.T) {
 	}
 }
 
-// The standard library's parser takes a comma for a dot and hours of one digit
-// besides; what ours takes, both read alike.
+func oddZone(s string) bool {
+	zone := s[max(0, len(s)-len("+00:00")):]
+	return strings.HasSuffix(zone, ":60") || strings.HasPrefix(zone[1:], "24:")
+}
+
+// The standard library's parser takes a comma for a dot, hours of one digit and
+// zones of 24 hours or 60 minutes besides; what ours takes, both read alike.
 func checkTimeAgainstStdlib(t interface{ Fatalf(string, ...any) }, s string) {
 	got, refusal := telemetry.ParseTime(s)
 	want, err := time.Parse(time.RFC3339Nano, strings.ToUpper(s))
 	if refusal != nil {
-		if err == nil && len(s) <= 64 && want.Format("15") == s[11:13] && !strings.Contains(s, ",") {
+		if err == nil && len(s) <= 64 && want.Format("15") == s[11:13] && !strings.Contains(s, ",") && !oddZone(s) {
 			t.Fatalf("%q: refused (%v), the standard library reads %v", s, refusal, want)
 		}
 		return
