@@ -10,9 +10,10 @@ func embedded(cases int, name, rule string, edits ...edit) mutant {
 // embeddedMutants break what the embedded store keeps of the journal's
 // contract.
 var embeddedMutants = []mutant{
-	embedded(300, "append-to-sealed", "an epoch that was sealed never grows", edit{"store/pebble/append.go",
-		`n == 0 || h.epochs[n-1].sealed {`,
-		`n == 0 {`}),
+	{
+		name: "embedded/append-to-sealed", rule: "an epoch that was sealed never grows", pkg: "./store/pebble", test: "^TestJournal$",
+		edits: []edit{{"store/pebble/append.go", `n == 0 || h.epochs[n-1].sealed {`, `n == 0 {`}},
+	},
 	embedded(300, "head-blind", "the head must still have the version that it was read with", edit{"store/pebble/journal.go",
 		`if sh.head.version == 0 || from.Version != formatVersionOf(sh.head.version) {`,
 		`if sh.head.version == 0 {`}),
