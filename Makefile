@@ -43,15 +43,20 @@ fuzz: ## every fuzz target for FUZZTIME (2m)
 	devtools/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## figures of docs/benchmarks.md
+bench: build ## figures of docs/benchmarks.md
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m $(PACKAGES)
+	$(GO) run ./devtools/load -binary bin/handler
 
 .PHONY: mutants
 mutants: ## plant faults one by one and see that a test fails for each
 	devtools/mutants
 
-.PHONY: soak package infra
-soak package infra:
+.PHONY: soak
+soak: ## 50 kills of the binary, 500 worlds that lose what was not synced
+	SLUICE_KILLS=50 SLUICE_CRASHES=500 $(GO) test -v -count=1 -timeout 60m -run '^(TestKill|TestCrash)$$' ./apptest
+
+.PHONY: package infra
+package infra:
 	@echo "make $@: not yet, its part of the project is still to come" >&2
 	@exit 1
 

@@ -108,13 +108,13 @@ func machineLoad() string {
 // anyway; the rest is as it comes.
 var settings = []string{"SLUICE_RETENTION=forever", "SLUICE_MERGE=5s"}
 
-func (b *bench) serve(data string) (*service.Process, error) {
-	return service.Start(b.binary, filepath.Join(b.folder, data), settings...)
+func (b *bench) serve(data string, env ...string) (*service.Process, error) {
+	return service.Start(b.binary, filepath.Join(b.folder, data), append(settings[:len(settings):len(settings)], env...)...)
 }
 
 // with runs f against a service over a folder and stops it cleanly.
-func (b *bench) with(data string, f func(*service.Process) error) error {
-	p, err := b.serve(data)
+func (b *bench) with(data string, f func(*service.Process) error, env ...string) error {
+	p, err := b.serve(data, env...)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ import (
 // in, into folder, and returns its path.
 func Build(ctx context.Context, folder string) (string, error) {
 	binary := filepath.Join(folder, "handler")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "sluice/handler")
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "sluice/handler")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the binary: %w\n%s", err, out)
