@@ -78,13 +78,11 @@ func (e *Engine) oldHead(ctx context.Context, shard int) (store.Head, error) {
 		name: "engine/gone-is-empty", rule: "2: an epoch that is gone and still named is an error", pkg: "./engine", test: "^TestLostEpoch$",
 		edits: []edit{{"engine/view.go",
 			`if slices.ContainsFunc(head.Epochs, func(e store.Epoch) bool { return e.Place == epoch.Place }) {`,
-			`if false {`}},
+			`if slices.ContainsFunc(head.Epochs, func(e store.Epoch) bool { return false }) {`}},
 	},
 	property(300, "gone-is-an-error", "2: an epoch that is gone was merged", edit{"engine/view.go",
-		`if errors.Is(err, store.ErrGone) {
-			err = s.checkMerged(ctx, epoch)
-		} else`,
-		`if`}),
+		`err = s.checkMerged(ctx, epoch)`,
+		`err = fmt.Errorf("gone: %w", err)`}),
 	property(300, "tail-cache-by-number", "2: what was decoded belongs to one epoch", edit{"engine/tail.go",
 		`key := tailKey{epoch.Place, bucket}`,
 		`key := tailKey{fmt.Sprint(epoch.Number), bucket}`}),

@@ -126,7 +126,7 @@ func test(ctx context.Context, root, overlay string, m mutant) (string, error) {
 	args := append([]string{"test", "-overlay", overlay, "-vet=off", "-ldflags=-s -w", "-count=1", "-failfast", "-run", m.test, m.pkg}, m.args...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = root
-	cmd.Env = os.Environ()
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is built
 	if m.cases > 0 {
 		cmd.Env = append(cmd.Env, fmt.Sprintf("SLUICE_PROPERTY_CASES=%d", m.cases))
 	}
