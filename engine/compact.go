@@ -19,6 +19,9 @@ const (
 	// idleEpoch is how old an epoch without entries gets: journals of idle shards
 	// move on, so that the tables of their past can go.
 	idleEpoch = time.Hour
+	// maxWaiting is how many epochs may wait before no more are opened: a journal
+	// takes a few hundred, and what cannot be merged for hours must not end there.
+	maxWaiting = 100
 	// An abandoned run starts again from the head; more often than this something
 	// else is wrong.
 	maxAbandoned = 8
@@ -75,6 +78,9 @@ func (e *Engine) rotate(ctx context.Context, shard int) (store.Head, error) {
 	}
 	if len(head.Epochs) == 0 { // a journal frees nothing while a shard may still begin anywhere
 		return e.openNext(ctx, shard, head)
+	}
+	if len(head.Epochs) > maxWaiting {
+		return head, nil
 	}
 	newest := head.Epochs[len(head.Epochs)-1]
 	if e.now().Sub(time.Unix(0, newest.Opened)) < idleEpoch {
@@ -192,15 +198,27 @@ func (e *Engine) mergeChunk(ctx context.Context, shard int, c *chunk) error {
 func (c *limits) batchSize(ids []string, parts map[string][]*block.Device) int {
 	metrics := 0
 	for i, id := range ids {
-		most := 0
-		for _, d := range parts[id] {
-			most = max(most, len(d.Readings.Columns)+len(d.Tags))
-		}
-		if metrics += most; i > 0 && (i >= c.batchDevices || metrics > batchMetrics) {
+		if metrics += names(parts[id]); i > 0 && (i >= c.batchDevices || metrics > batchMetrics) {
 			return i
 		}
 	}
 	return len(ids)
+}
+
+// names counts the metrics and tags of a device, of which each block may have
+// others.
+func names(parts []*block.Device) int {
+	if len(parts) == 1 {
+		return len(parts[0].Readings.Columns) + len(parts[0].Tags)
+	}
+	metrics, tags := map[string]struct{}{}, 0
+	for _, d := range parts {
+		for i := range d.Readings.Columns {
+			metrics[d.Readings.Columns[i].Name] = struct{}{}
+		}
+		tags += len(d.Tags)
+	}
+	return len(metrics) + min(tags, maxTags)
 }
 
 // moveHead takes merged epochs out of the head. If it changed meanwhile but

@@ -230,6 +230,9 @@ func (c *limits) cutLeaf(low, high position, f block.Frame) ([]piece, error) {
 		switch size := propsSize(props); {
 		case errors.Is(err, errTooWide) || err == nil && size > c.leafMaxBytes:
 			if n = wholeTimes(&f, n/2); n >= head.Len() {
+				n = lastTime(&head)
+			}
+			if n == 0 {
 				return c.cutWide(pieces, low, high, f)
 			}
 			head = f.Slice(0, n)
@@ -265,6 +268,12 @@ func wholeTimes(f *block.Frame, n int) int {
 		n++
 	}
 	return min(n, f.Len())
+}
+
+// lastTime is the row with which a frame's last time begins.
+func lastTime(f *block.Frame) int {
+	n, _ := slices.BinarySearch(f.Times, f.Times[f.Len()-1])
+	return n
 }
 
 // cutWide cuts a frame whose first time alone does not fit into a row, between

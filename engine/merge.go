@@ -18,6 +18,8 @@ const (
 	// transactionBytes is what a transaction is filled to, and no more is planned
 	// for one leaf at a time.
 	transactionBytes = store.MaxTransaction * 7 / 8
+	// Fewer rows than these fit into a transaction whatever they hold.
+	alwaysFit = 4
 	// A scan of open leaves is given up for single reads if fewer than one row of
 	// sparseScan is asked for.
 	sparseScan = 8
@@ -169,7 +171,7 @@ func mergeLeaf(ctx context.Context, w *writer, device string, l leaf, fresh bloc
 }
 
 func (c *limits) fit(shard string, ops []store.Op) bool {
-	return len(ops) <= c.transactionOps && (len(ops) < 5 || store.WireSize(shard, ops) <= transactionBytes)
+	return len(ops) <= c.transactionOps && (len(ops) < alwaysFit || store.WireSize(shard, ops) <= transactionBytes)
 }
 
 func halve(f block.Frame) (block.Frame, block.Frame) {
