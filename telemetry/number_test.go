@@ -144,3 +144,47 @@ func BenchmarkParseNumber(b *testing.B) {
 		})
 	}
 }
+
+// What is answered must be what was sent also for those who read integers as
+// integers, and for us when it is sent again.
+func TestNumbersReadBackAsTheyWereSent(t *testing.T) {
+	for sent, want := range map[string]string{
+		"1152921504606846976":     "1152921504606846976", // 2^60, which a float64 holds
+		"-9223372036854775808":    "-9223372036854775808",
+		"9223372036854775808":     "9223372036854775808",
+		"9007199254740993":        "9007199254740993", // 2^53 + 1, which none holds
+		"1.152921504606846976e18": "1152921504606846976",
+		"1.2345678901234567e20":   "123456789012345667584",
+		"1e21":                    "1e+21",
+		"0.1":                     "0.1",
+		"1e-7":                    "1e-07",
+		"-0.0":                    "-0.0",
+		"-0":                      "0",
+		"9007199254740991.0":      "9007199254740991",
+	} {
+		v, refusal := telemetry.ParseNumber(sent)
+		if refusal != nil {
+			t.Fatalf("%s: %s", sent, refusal.Message)
+		}
+		if got := string(v.AppendNumber(nil)); got != want {
+			t.Errorf("%s is answered as %s, want %s", sent, got, want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		bits := rapid.Uint64().Draw(t, "bits")
+		f := math.Float64frombits(bits)
+		if math.IsNaN(f) || math.IsInf(f, 0) {
+			t.Skip("not a number that is kept")
+		}
+		checkReadsBack(t, telemetry.FloatValue(f))
+		checkReadsBack(t, telemetry.FloatValue(math.Trunc(math.Ldexp(1+math.Mod(math.Abs(f), 1), int(bits%75)))))
+		checkReadsBack(t, telemetry.IntValue(int64(bits)))
+	})
+}
+
+func checkReadsBack(t *rapid.T, v telemetry.Value) {
+	text := string(v.AppendNumber(nil))
+	if back, refusal := telemetry.ParseNumber(text); refusal != nil || back != v {
+		t.Fatalf("%+v is written as %s and read as %+v (%v)", v, text, back, refusal)
+	}
+}

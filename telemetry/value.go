@@ -79,9 +79,11 @@ func Compare(a, b Value) int {
 	return strings.Compare(a.Text, b.Text)
 }
 
-// AppendNumber appends the shortest decimal that reads back as the same
-// number: plain from 1e-6 up to 1e21, else with an exponent (as ECMAScript
-// does). It is for Number and Integer.
+// AppendNumber appends a decimal that ParseNumber and every other reader take
+// for the same number: plain from 1e-6 up to 1e21, else with an exponent. It is
+// the shortest, but integers from 2^53 on have all their digits, as who reads
+// them as integers would get others from fewer, and the float64 -0 is -0.0. It
+// is for Number and Integer.
 func (v Value) AppendNumber(dst []byte) []byte {
 	if v.Kind == Integer {
 		return strconv.AppendInt(dst, int64(v.Bits), 10)
@@ -91,9 +93,14 @@ func (v Value) AppendNumber(dst []byte) []byte {
 
 // AppendFloat appends f as AppendNumber does.
 func AppendFloat(dst []byte, f float64) []byte {
-	format := byte('f')
-	if abs := math.Abs(f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
-		format = 'e'
+	switch abs := math.Abs(f); {
+	case abs == 0 && math.Signbit(f):
+		return append(dst, "-0.0"...)
+	case abs != 0 && abs < 1e-6, abs >= 1e21:
+		return strconv.AppendFloat(dst, f, 'e', -1, 64)
+	case abs >= 1<<53:
+		return strconv.AppendFloat(dst, f, 'f', 0, 64)
+	default:
+		return strconv.AppendFloat(dst, f, 'f', -1, 64)
 	}
-	return strconv.AppendFloat(dst, f, format, -1, 64)
 }
