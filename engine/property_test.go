@@ -112,7 +112,7 @@ func discard(string, ...any) {}
 // TestLostEpoch damages a store: an epoch that is gone and that the head still
 // names is no empty one.
 func TestLostEpoch(t *testing.T) {
-	w, err := newSim(newSeededDice(1), t.Logf, &counts{}, setup{journal: fencedOnMemory, buckets: 1, fences: 1, metrics: 1, days: 1, slots: 3}, plan{})
+	w, err := newSim(newSeededDice(1), discard, &counts{}, setup{journal: fencedOnMemory, buckets: 1, fences: 1, metrics: 1, days: 1, slots: 3}, plan{})
 	if err != nil {
 		t.Fatal(err)
 	}

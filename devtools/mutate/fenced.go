@@ -19,7 +19,7 @@ var fencedMutants = []mutant{
 		}
 	}
 	if !errors.Is(err, store.ErrTableNotFound) {`}},
-		pkg: "./store/fenced", test: "^TestInterleaved$", args: []string{"-rapid.checks=250", "-rapid.shrinktime=1s", "-rapid.nofailfile"},
+		pkg: "./store/fenced", test: "^TestOpenUnanswered$", args: []string{"-rapid.checks=250", "-rapid.shrinktime=1s", "-rapid.nofailfile"},
 	},
 	{
 		name: "fenced/name-unanswered", rule: "only fences whose insert was answered are named",
