@@ -124,23 +124,21 @@ func (m *merge) day(ctx context.Context, table string, work []dayFrame) ([]dayFr
 			n := wholeTimes(&now, m.engine.limits.freshRows)
 			now, rest = now.Slice(0, n), now.Slice(n, now.Len())
 		}
-		touched, err := m.touched(ctx, &r, open[item.device], now)
-		if err != nil {
-			return nil, err
-		}
-		for _, l := range touched {
-			var part block.Frame
-			if part, now, err = split(now, l.high); err != nil {
-				return nil, err
+		err := m.touched(ctx, &r, open[item.device], now, func(l leaf) error {
+			part, behind, err := split(now, l.high)
+			if err != nil {
+				return err
 			}
+			now = behind
 			if item.cut > 0 {
 				l.frame = l.frame.Above(item.cut)
 			}
 			more, err := mergeLeaf(ctx, &w, item.device, l, part)
-			if err != nil {
-				return nil, err
-			}
 			rest = block.Merge(rest, more)
+			return err
+		})
+		if err != nil {
+			return nil, err
 		}
 		if rest.Len() > 0 {
 			later = append(later, dayFrame{item.device, rest, item.cut})
@@ -184,25 +182,26 @@ func halve(f block.Frame) (block.Frame, block.Frame) {
 	return f.SplitMetrics()
 }
 
-// touched reads the leaves into which a frame goes, in ascending order. Their
-// bounds follow each other.
-func (m *merge) touched(ctx context.Context, r *leafReader, open *leaf, f block.Frame) ([]leaf, error) {
+// touched yields the leaves into which a frame goes, in ascending order. Their
+// bounds follow each other. A leaf may be written, also split, once it was
+// yielded: one at a time is held, late data may touch all of a long day.
+func (m *merge) touched(ctx context.Context, r *leafReader, open *leaf, f block.Frame, yield func(leaf) error) error {
 	first, last := before(f.Times[0]), upTo(f.Times[f.Len()-1])
 	switch {
 	case open == nil:
-		return []leaf{{key: openKey(r.device), high: end}}, nil
+		return yield(leaf{key: openKey(r.device), high: end})
 	case open.low < first:
-		return []leaf{*open}, nil
+		return yield(*open)
 	}
-	var leaves []leaf
+	found := false
 	err := r.ascend(ctx, first, last, func(l leaf) error {
-		leaves = append(leaves, l)
-		return nil
+		found = true
+		return yield(l)
 	})
-	if errors.Is(err, ErrAgain) || err == nil && len(leaves) == 0 {
-		return nil, fmt.Errorf("%w: leaves of %s changed", errAbandoned, r.device)
+	if errors.Is(err, ErrAgain) || err == nil && !found {
+		return fmt.Errorf("%w: leaves of %s changed", errAbandoned, r.device)
 	}
-	return leaves, err
+	return err
 }
 
 // openLeaves reads the open leaves of devices in ascending order; those that
