@@ -115,7 +115,8 @@ func engineConfig(s settings.Settings, db *pebble.Store, log *slog.Logger) engin
 func ingestConfig(s settings.Settings) ingest.Config {
 	return ingest.Config{
 		MaxBody: int64(s.MaxBody), MaxDecoded: int64(s.MaxDecoded), MaxMetrics: s.MaxMetrics,
-		Group: ingest.GroupConfig{Linger: s.Linger, QueueBytes: int64(s.MaxInflight) / 2},
+		DecodeBytes: int64(s.MaxInflight),
+		Group:       ingest.GroupConfig{Linger: s.Linger, QueueBytes: int64(s.MaxInflight) / 2},
 	}
 }
 

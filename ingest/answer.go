@@ -59,6 +59,8 @@ func explainBody(err error) error {
 	var refused *wire.Error
 	var network net.Error
 	switch {
+	case errors.Is(err, ErrFull):
+		return explainStore(err)
 	case errors.As(err, &refused):
 		return httperr.New(bodyCodes[refused.Kind], "%s", refused.Message)
 	case errors.As(err, &network) && network.Timeout():

@@ -58,7 +58,9 @@ func deviceOf(c echo.Context) (string, error) {
 
 // post takes a body and answers with a verdict on its readings.
 func (in *Ingest) post(c echo.Context, device string) error {
-	batch, err := in.decode(c.Request(), device)
+	memory := in.room.body()
+	defer memory.free()
+	batch, err := in.decode(c.Request(), device, memory)
 	if err != nil {
 		return err
 	}
@@ -70,7 +72,7 @@ func (in *Ingest) post(c echo.Context, device string) error {
 
 // decode reads a request's body. What can be told from the headers is refused
 // before anything of it is read.
-func (in *Ingest) decode(r *http.Request, device string) (*wire.Batch, error) {
+func (in *Ingest) decode(r *http.Request, device string, memory *body) (*wire.Batch, error) {
 	parse, err := format(r.Header.Get("Content-Type"))
 	if err != nil {
 		return nil, err
@@ -87,7 +89,7 @@ func (in *Ingest) decode(r *http.Request, device string) (*wire.Batch, error) {
 		return nil, explainBody(err)
 	}
 	defer body.Close()
-	batch, err := parse(body, in.options(device))
+	batch, err := parse(metered{body, memory}, in.options(device))
 	if err != nil {
 		return nil, explainBody(err)
 	}

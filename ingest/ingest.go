@@ -22,7 +22,10 @@ type Config struct {
 	// Deadline (default 20 s) bounds how long a request waits for its readings to
 	// be durable. What it waited for may become durable later.
 	Deadline time.Duration
-	Group    GroupConfig
+	// DecodeBytes (default 128 MiB) bounds the memory of the bodies that are
+	// decoded at the same time; one alone may take more.
+	DecodeBytes int64
+	Group       GroupConfig
 }
 
 func (c Config) withDefaults() Config {
@@ -31,6 +34,7 @@ func (c Config) withDefaults() Config {
 	c.MaxReadings = orDefault(c.MaxReadings, telemetry.MaxReadings)
 	c.MaxMetrics = orDefault(c.MaxMetrics, telemetry.MaxMetrics)
 	c.Deadline = orDefault(c.Deadline, 20*time.Second)
+	c.DecodeBytes = orDefault(c.DecodeBytes, 128<<20)
 	return c
 }
 
@@ -50,6 +54,7 @@ type Ingest struct {
 	clock *telemetry.Clock
 	floor func() int64
 	names *nameBound
+	room  room
 }
 
 // New makes an Ingest. floor returns the oldest time that the store keeps,
@@ -59,6 +64,7 @@ func New(cfg Config, store Store, clock *telemetry.Clock, floor func() int64) *I
 	return &Ingest{
 		cfg: cfg, store: store, group: NewGroup(store, cfg.Group),
 		clock: clock, floor: floor, names: newNameBound(cfg.MaxMetrics),
+		room: room{most: cfg.DecodeBytes},
 	}
 }
 
