@@ -123,3 +123,18 @@ func TestMergeOfManyMetricsOneByOne(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Epochs of which nothing was read take their place in the cache, too: where
+// other processes merge them nobody tells this one to forget them.
+func TestTailCacheOfEmptyEpochsIsBounded(t *testing.T) {
+	c := newTailCache(100 * tailItemBytes)
+	for i := range 1000 {
+		c.get(tailKey{place: fmt.Sprint(i)})
+	}
+	if n := len(c.byKey); n > 100 || n != c.order.Len() {
+		t.Fatalf("%d indexes are kept (%d in order)", n, c.order.Len())
+	}
+	if c.get(tailKey{place: "999"}) != c.get(tailKey{place: "999"}) {
+		t.Fatal("the newest one was not kept")
+	}
+}

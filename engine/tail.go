@@ -15,6 +15,12 @@ import (
 // everyBucket stands for all buckets of a shard.
 const everyBucket = -1
 
+// What a tailIndex takes besides devices, and an entry in it besides its id.
+const (
+	tailItemBytes  = 512
+	tailEntryBytes = 64
+)
+
 // tailKey names a part of the tail: an epoch's place is never used again, so
 // what was decoded of it stays right.
 type tailKey struct {
@@ -58,8 +64,12 @@ func (c *tailCache) get(key tailKey) *tailIndex {
 		c.order.MoveToFront(el)
 		return el.Value.(*tailItem).index
 	}
-	item := &tailItem{key: key, index: &tailIndex{seen: map[string]struct{}{}, devices: map[string][]*block.Device{}}}
+	item := &tailItem{key: key, index: &tailIndex{seen: map[string]struct{}{}, devices: map[string][]*block.Device{}}, bytes: tailItemBytes}
 	c.byKey[key] = c.order.PushFront(item)
+	c.used += item.bytes
+	for c.used > c.limit && c.order.Len() > 1 {
+		c.remove(c.order.Back())
+	}
 	return item.index
 }
 
@@ -151,6 +161,7 @@ func (t *tailIndex) add(entries []store.Entry) (int64, error) {
 			t.bytes += int64(d.Size())
 		}
 		t.seen[entry.ID] = struct{}{}
+		t.bytes += tailEntryBytes + int64(len(entry.ID))
 	}
 	return t.bytes - before, nil
 }
