@@ -29,7 +29,7 @@ func newEcho(log *slog.Logger, p patience) *echo.Echo {
 		accessLog(log),
 		middleware.RecoverWithConfig(middleware.RecoverConfig{DisableStackAll: true, LogErrorFunc: logPanic(log)}),
 		noSniff,
-		middleware.GzipWithConfig(middleware.GzipConfig{MinLength: compressFrom, Level: gzip.BestSpeed}),
+		middleware.GzipWithConfig(middleware.GzipConfig{Skipper: refusesGzip, MinLength: compressFrom, Level: gzip.BestSpeed}),
 		deadline(p),
 	)
 	return e
@@ -40,7 +40,7 @@ func newApp(h *house, l *life, log *slog.Logger, p patience) *echo.Echo {
 	e := newEcho(log, p)
 	e.Use(h.inflight.limit)
 	l.routes(e, h.ready)
-	e.GET("/api/v1/status", statusHandler(h, l))
+	e.Match([]string{http.MethodGet, http.MethodHead}, "/api/v1/status", statusHandler(h, l))
 	h.routes(e)
 	return e
 }
@@ -83,6 +83,22 @@ func isExport(r *http.Request) bool {
 	}
 	format := r.URL.Query().Get("format")
 	return format == "csv" || format == "ndjson"
+}
+
+// refusesGzip knows gzip;q=0 (RFC 9110 section 12.4.2), which echo takes for a
+// wish.
+func refusesGzip(c echo.Context) bool {
+	for item := range strings.SplitSeq(c.Request().Header.Get(echo.HeaderAcceptEncoding), ",") {
+		coding, weight, _ := strings.Cut(item, ";")
+		if strings.TrimSpace(coding) != "gzip" {
+			continue
+		}
+		q, isNumber := strings.CutPrefix(strings.ReplaceAll(weight, " ", ""), "q=")
+		if isNumber && strings.Trim(q, "0.") == "" {
+			return true
+		}
+	}
+	return false
 }
 
 func noSniff(next echo.HandlerFunc) echo.HandlerFunc {

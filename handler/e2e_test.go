@@ -36,6 +36,7 @@ func TestServes(t *testing.T) {
 	do(t, "HEAD", p.url+"/healthz", "").want(t, 200)
 	do(t, "GET", p.url+"/", "").want(t, 200, "<title>Sluice</title>")
 	do(t, "GET", p.url+"/api/v1/status", "").want(t, 200, `"version":"v-test"`, `"shards":[{"epochs":`, `"lagSeconds":`)
+	do(t, "HEAD", p.url+"/api/v1/status", "").want(t, 200)
 	do(t, "GET", p.url+"/nope", "").want(t, 404, `{"error":{"code":"not_found","message":"no such path"}}`)
 	if a := do(t, "PUT", p.url+"/api/v1/telemetry", reading); a.status != 405 || !strings.Contains(a.header.Get("Allow"), "POST") {
 		t.Error(a)
@@ -77,6 +78,11 @@ func TestHeaders(t *testing.T) {
 	}
 	if text, err := io.ReadAll(unpack); err != nil || string(text) != plain.body {
 		t.Error("differs unpacked", err)
+	}
+	for _, refused := range []string{"gzip;q=0", "br, gzip; q=0.0", "identity"} {
+		if a := do(t, "GET", url, "", "Accept-Encoding", refused); a.header.Get("Content-Encoding") != "" || a.body != plain.body {
+			t.Errorf("%s gets %q", refused, a.header.Get("Content-Encoding"))
+		}
 	}
 	if a := do(t, "GET", p.url+"/healthz", "", "Accept-Encoding", "gzip"); a.header.Get("Content-Encoding") != "" {
 		t.Error("a short answer was compressed")
