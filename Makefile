@@ -50,10 +50,12 @@ bench: build ## figures of docs/benchmarks.md
 .PHONY: mutants
 mutants: ## plant faults one by one and see that a test fails for each
 	devtools/mutants
+	$(GO) run ./devtools/mutate
 
 .PHONY: soak
-soak: ## 50 kills of the binary, 500 worlds that lose what was not synced
+soak: ## 50 kills of the binary, 500 worlds that lose what was not synced, 10,000 interleavings of the engine
 	SLUICE_KILLS=50 SLUICE_CRASHES=500 $(GO) test -v -count=1 -timeout 60m -run '^(TestKill|TestCrash)$$' ./apptest
+	SLUICE_PROPERTY_CASES=10000 $(GO) test -v -count=1 -timeout 2h -run '^(TestProperty|TestEveryCall)$$' ./engine
 
 .PHONY: package infra
 package infra:
