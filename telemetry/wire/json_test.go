@@ -212,8 +212,8 @@ func TestBadBodies(t *testing.T) {
 		{"cut in a value", "", `[` + good + `,{"deviceId":"a","metrics":{"x":1`, `error: JSON ends in the middle, at byte 68`},
 		{"cut in a number", "", `{"deviceId":"a","metrics":{"x":1.`, `error: JSON ends in the middle, at byte 31`},
 		{"cut after a refusal", "", `[{"deviceId":5,`, `error: JSON ends in the middle, at byte 15`},
-		{"NaN", "", `{"deviceId":"a","metrics":{"x":NaN}}`, `error: not JSON at byte 31: invalid character 'N' at start of value`},
-		{"Infinity", "", `{"deviceId":"a","metrics":{"x":-Infinity}}`, `error: not JSON at byte 32: invalid character 'I' in number (expecting digit)`},
+		{"NaN", "", `{"deviceId":"a","metrics":{"x":NaN}}`, `error: not JSON at byte 31: invalid character 'N' at start of value; JSON has no NaN and no Infinity: leave the metric out or send null`},
+		{"Infinity", "", `{"deviceId":"a","metrics":{"x":-Infinity}}`, `error: not JSON at byte 32: invalid character 'I' in number (expecting digit); JSON has no NaN and no Infinity: leave the metric out or send null`},
 		{"depth 10,000", "", strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000), `error: JSON nests deeper than 64 at byte 65`},
 		{"depth 10,000 in a metric", "", `[` + good + `,{"deviceId":"a","metrics":{"x":` + strings.Repeat(`{"a":`, 10_000), `error: JSON nests deeper than 64 at byte 373`},
 		{"number as a key", "", `{1:2}`, `error: not JSON at byte 1: object member name must be a string`},
@@ -384,7 +384,7 @@ func TestNDJSON(t *testing.T) {
 				`4 ! invalid_json: line 5: a second message after byte 34: send an array, or a message a line as application/x-ndjson` + "\n" +
 				`5 ! invalid_message: line 6: an array: a message is an object, as {"deviceId":"pump-7","metrics":{"temperature":21.5}}` + "\n" +
 				`7 ! invalid_message: line 8: a number: a message is an object, as {"deviceId":"pump-7","metrics":{"temperature":21.5}}` + "\n" +
-				`8 ! invalid_json: line 9: not JSON at byte 31: invalid character 'N' at start of value`},
+				`8 ! invalid_json: line 9: not JSON at byte 31: invalid character 'N' at start of value; JSON has no NaN and no Infinity: leave the metric out or send null`},
 		{"cut at the end", "", good + "\n" + `{"deviceId":"a","met`, "0 a x=1\n" + `1 ! invalid_json: line 2: JSON ends in the middle, at byte 20`},
 		{"nothing", "", "\n \r\n", `error: body is empty: send a message a line, as {"deviceId":"pump-7","metrics":{"temperature":21.5}}`},
 		{"too many", "", strings.Repeat("1\n", 1001), `error: more than 1000 readings in one body: send several`},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -185,8 +186,17 @@ func (p *parser) failed(err error) error {
 	case errors.Is(syntax.Err, io.ErrUnexpectedEOF):
 		return refuse(Syntax, "JSON ends in the middle, at byte %d", syntax.ByteOffset)
 	default:
-		return refuse(Syntax, "not JSON at byte %d: %v", syntax.ByteOffset, syntax.Err)
+		return refuse(Syntax, "not JSON at byte %d: %v%s", syntax.ByteOffset, syntax.Err, numberHint(syntax.Err))
 	}
+}
+
+// numberHint says what would be right where a client wrote NaN or Infinity, as
+// some languages' encoders do unasked.
+func numberHint(err error) string {
+	if text := err.Error(); strings.HasPrefix(text, "invalid character 'N'") || strings.HasPrefix(text, "invalid character 'I'") {
+		return "; JSON has no NaN and no Infinity: leave the metric out or send null"
+	}
+	return ""
 }
 
 // drain reads on until the decoder is at depth again.
