@@ -22,6 +22,9 @@ const (
 	// maxWaiting is how many epochs may wait before no more are opened: a journal
 	// takes a few hundred, and what cannot be merged for hours must not end there.
 	maxWaiting = 100
+	// maxEpochs is how many epochs are merged before the head moves: what was
+	// merged counts even if a run is cut off.
+	maxEpochs = 16
 	// An abandoned run starts again from the head; more often than this something
 	// else is wrong.
 	maxAbandoned = 8
@@ -38,35 +41,41 @@ var errAbandoned = errors.New("another compactor was first")
 func (e *Engine) MergeShard(ctx context.Context, shard int) (int, error) {
 	e.merging[shard].Lock()
 	defer e.merging[shard].Unlock()
-	for range maxAbandoned {
-		n, err := e.mergeOnce(ctx, shard)
-		if err == nil || !errors.Is(err, errAbandoned) {
-			return n, err
+	total := 0
+	for abandoned := 0; abandoned < maxAbandoned; {
+		merged, more, err := e.mergeOnce(ctx, shard)
+		total += merged
+		switch {
+		case errors.Is(err, errAbandoned):
+			abandoned++
+			e.log.Debug("merge starts again", "shard", shard, "reason", err)
+		case err != nil || !more:
+			return total, err
+		default:
+			abandoned = 0
 		}
-		e.log.Debug("merge starts again", "shard", shard, "reason", err)
 	}
-	return 0, fmt.Errorf("merge shard %d: %w, %d times", shard, errAbandoned, maxAbandoned)
+	return total, fmt.Errorf("merge shard %d: %w, %d times", shard, errAbandoned, maxAbandoned)
 }
 
-func (e *Engine) mergeOnce(ctx context.Context, shard int) (int, error) {
+// mergeOnce merges the oldest epochs; more says that others wait.
+func (e *Engine) mergeOnce(ctx context.Context, shard int) (merged int, more bool, err error) {
 	head, err := e.rotate(ctx, shard)
-	if err != nil {
-		return 0, err
+	if err != nil || len(head.Epochs) < 2 {
+		return 0, false, err
 	}
-	if len(head.Epochs) < 2 {
-		return 0, nil
-	}
-	sealed := head.Epochs[:len(head.Epochs)-1]
+	waiting := head.Epochs[:len(head.Epochs)-1]
+	sealed := waiting[:min(len(waiting), maxEpochs)]
 	for _, epoch := range sealed {
 		if err := e.journal.Seal(ctx, shard, epoch); err != nil {
-			return 0, fmt.Errorf("seal epoch %d of shard %d: %w", epoch.Number, shard, err)
+			return 0, false, fmt.Errorf("seal epoch %d of shard %d: %w", epoch.Number, shard, err)
 		}
 	}
-	merged, err := e.mergeEpochs(ctx, shard, sealed)
+	merged, err = e.mergeEpochs(ctx, shard, sealed)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	return merged, e.moveHead(ctx, shard, head, sealed)
+	return merged, len(waiting) > len(sealed), e.moveHead(ctx, shard, head, sealed)
 }
 
 // rotate opens the next epoch if there is something in the newest one, or if

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -202,7 +203,7 @@ func (e *Engine) mergeShards(ctx context.Context, all bool) error {
 func (e *Engine) mergeAndTell(ctx context.Context, shard int) error {
 	begun := e.now()
 	size := e.appended[shard].Swap(0)
-	merged, err := e.MergeShard(ctx, shard)
+	merged, err := e.mergeSafely(ctx, shard)
 	if err != nil {
 		e.appended[shard].Add(size)
 	} else if merged > 0 {
@@ -210,4 +211,15 @@ func (e *Engine) mergeAndTell(ctx context.Context, shard int) error {
 	}
 	e.status[shard].note(e.now(), err)
 	return err
+}
+
+// mergeSafely turns a panic into an error: a shard that cannot be merged must
+// not end the process, which goes on taking and answering readings.
+func (e *Engine) mergeSafely(ctx context.Context, shard int) (merged int, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("merge of shard %d panicked: %v\n%s", shard, r, debug.Stack())
+		}
+	}()
+	return e.MergeShard(ctx, shard)
 }

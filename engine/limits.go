@@ -35,7 +35,7 @@ func defaultLimits() limits {
 		leafColumns:    200,
 		pageBytes:      48 << 10,
 		chunkBytes:     8 << 20,
-		batchDevices:   5000,
+		batchDevices:   1000,
 		freshRows:      10_000,
 		transactionOps: store.MaxOps,
 		yieldRows:      10_000,

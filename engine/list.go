@@ -147,7 +147,7 @@ func decodePage(row store.Row) (listPage, error) {
 	return p, nil
 }
 
-// retryable tells a refused condition from a fault: another writer was first.
+// refused tells a refused condition from a fault: another writer was first.
 func refused(err error) bool {
 	return errors.Is(err, store.ErrStale) || errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrNotFound)
 }

@@ -40,14 +40,16 @@ func (v *View) read(ctx context.Context, id string, d deviceView, span Span, yie
 	if err != nil {
 		return err
 	}
-	for _, d1 := range days {
+	given := false
+	for _, at := range days {
 		r := dayReader{view: v, leaves: leafReader{
-			rows: v.engine.rows, table: leafTable(d1), shard: partition(d.shard), device: id, metrics: span.Metrics,
-		}, cut: d.cut, span: span.within(d1), yield: yield}
+			rows: v.engine.rows, table: leafTable(at), shard: partition(d.shard), device: id, metrics: span.Metrics,
+		}, cut: d.cut, span: span.within(at), yield: yield, earlier: given && !span.Descending}
 		r.fresh = fresh.Between(r.span.From, r.span.To)
 		if err := r.read(ctx); err != nil {
 			return err
 		}
+		given = given || r.given
 	}
 	return nil
 }
@@ -120,9 +122,17 @@ type dayReader struct {
 	span   Span
 	fresh  block.Frame // the tail's part of the day that is still to come
 	held   block.Frame // what a leaf gave of a time of which another leaf has more
-	given  bool
+	seen   bool        // a leaf was read
+	given  bool        // something of the day was yielded
 	yield  func(*block.Frame) error
+	// earlier says that an earlier day was yielded: then this one must not be left
+	// out because the floor came to it.
+	earlier bool
 }
+
+// nearFloor is how far above the floor, as the view knows it, a day without
+// leaves may have lost its table while it was being read.
+const nearFloor = 3 * nanosPerDay
 
 func (r *dayReader) read(ctx context.Context) error {
 	from, to := before(r.span.From), upTo(r.span.To-1)
@@ -134,6 +144,9 @@ func (r *dayReader) read(ctx context.Context) error {
 	if errors.Is(err, ErrAgain) {
 		return r.vanished(ctx)
 	}
+	if err == nil && !r.seen && r.earlier {
+		err = r.stillThere(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -141,20 +154,35 @@ func (r *dayReader) read(ctx context.Context) error {
 }
 
 // vanished tells what to do when leaves went away under the reader: if the
-// whole day went below the floor and nothing of it was given, it is over; else
-// the page has to begin again.
+// whole day went below the floor and nothing of it nor of an earlier one was
+// given, it is over; else the page has to begin again.
 func (r *dayReader) vanished(ctx context.Context) error {
 	floor, err := r.view.engine.readFloor(ctx)
 	if err != nil {
 		return err
 	}
-	if !r.given && r.span.To <= floor {
+	if !r.given && !r.earlier && r.span.To <= floor {
 		return nil
 	}
 	return ErrAgain
 }
 
+// stillThere makes sure that a day without leaves is none that the floor came
+// to meanwhile.
+func (r *dayReader) stillThere(ctx context.Context) error {
+	known, err := r.view.Floor(ctx)
+	if err != nil || r.span.From >= known+nearFloor {
+		return err
+	}
+	floor, err := r.view.engine.readFloor(ctx)
+	if err == nil && r.span.To <= floor {
+		err = ErrAgain
+	}
+	return err
+}
+
 func (r *dayReader) ascending(l leaf) error {
+	r.seen = true
 	part, rest, err := split(r.fresh, l.high)
 	if err != nil {
 		return err
@@ -169,6 +197,7 @@ func (r *dayReader) ascending(l leaf) error {
 }
 
 func (r *dayReader) descending(l leaf) error {
+	r.seen = true
 	rest, part, err := block.Frame{}, r.fresh, error(nil)
 	if l.low != "" {
 		rest, part, err = split(r.fresh, l.low)

@@ -175,7 +175,7 @@ type tail struct {
 	any      bool
 }
 
-// of collects a device's tail from indexes.
+// tailOf collects a device's tail from indexes.
 func tailOf(indexes []*tailIndex, device string) tail {
 	var parts []*block.Device
 	for _, index := range indexes {
@@ -219,7 +219,7 @@ func (t *tail) noteStamps(d *block.Device) {
 	}
 }
 
-// ids are the devices of indexes, ascending.
+// tailIDs are the devices of indexes, ascending.
 func tailIDs(indexes []*tailIndex) []string {
 	var ids []string
 	for _, index := range indexes {
