@@ -57,7 +57,7 @@ func Start(binary, data string, env ...string) (*Process, error) {
 	p := &Process{Data: data, cmd: exec.Command(binary), ended: make(chan struct{})}
 	p.cmd.Env = append(environ(), "SLUICE_DATA="+data, "SLUICE_ADDR=127.0.0.1:0")
 	p.cmd.Env = append(p.cmd.Env, env...)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is ours to hand on
+	p.cmd.SysProcAttr = attributes()
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", binary, err)
