@@ -89,7 +89,7 @@ func TestOverloadIsRefused(t *testing.T) {
 	p.read, p.request = time.Minute, time.Minute
 	url, _, _ := inProcess(t, p, "SLUICE_MAX_INFLIGHT=5MiB")
 	half := dial(t, url)
-	half.write(post(4<<20) + strings.Repeat(" ", 1000))
+	half.write(post(4<<20) + strings.Repeat(" ", 1<<20))
 	deadline := time.Now().Add(5 * time.Second)
 	var a answer
 	for a.status != 503 && time.Now().Before(deadline) {
@@ -105,6 +105,22 @@ func TestOverloadIsRefused(t *testing.T) {
 		a = do(t, "POST", url+"/api/v1/telemetry", strings.Repeat(" ", 2<<20)+reading)
 	}
 	a.want(t, 200)
+}
+
+// Bodies that are announced and do not come keep nobody out.
+func TestPromisesTakeNoMemory(t *testing.T) {
+	t.Parallel()
+	p := impatient
+	p.read, p.request = time.Minute, time.Minute
+	url, _, _ := inProcess(t, p, "SLUICE_MAX_INFLIGHT=5MiB")
+	for _, header := range []string{"Content-Length: 4194304", "Transfer-Encoding: chunked", "Content-Encoding: gzip\r\nContent-Length: 100"} {
+		for range 5 {
+			dial(t, url).write("POST /api/v1/telemetry HTTP/1.1\r\nHost: x\r\n" + header + "\r\n\r\n1")
+		}
+	}
+	time.Sleep(100 * time.Millisecond)
+	do(t, "POST", url+"/api/v1/telemetry", reading).want(t, 200)
+	do(t, "GET", url+"/api/v1/devices", "").want(t, 200, "pump-7")
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
