@@ -28,8 +28,13 @@ const underDevice = "pump-1"
 
 func newUnder(t *testing.T) *under {
 	t.Helper()
+	return newUnderOver(t, &storetest.Memory{})
+}
+
+func newUnderOver(t *testing.T, memory *storetest.Memory) *under {
+	t.Helper()
 	u := &under{t: t}
-	rows := storetest.NewFaultyRows(&storetest.Memory{}, func(c storetest.Call) storetest.Verdict {
+	rows := storetest.NewFaultyRows(memory, func(c storetest.Call) storetest.Verdict {
 		if u.before != nil && u.before(c) {
 			u.before = nil
 			u.do()
@@ -149,5 +154,47 @@ func TestLatestDeletedUnderReader(t *testing.T) {
 	}
 	if want := day + 3*int64(time.Minute); info.Latest[0].Time != want && info.Latest[0].Time != day+9*int64(time.Minute) {
 		t.Errorf("latest of %s", clockText(info.Latest[0].Time))
+	}
+}
+
+// another is a second engine over the same store.
+func (u *under) another(rows store.Rows) *engine.Engine {
+	u.t.Helper()
+	now := func() time.Time { return simStart }
+	j, err := fenced.New(func(int) store.Rows { return rows }, fenced.Options{Now: now})
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	e, err := engine.Open(u.t.Context(), engine.Config{Rows: rows, Journal: j, Now: now, NewID: func() string { return "store" }, Shards: 1, Parallel: 1})
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return e
+}
+
+// What another compactor merges into a leaf that a deletion leaves empty stays,
+// though the leaf's row was about to be removed.
+func TestMergeIntoLeafThatIsRemoved(t *testing.T) {
+	rows := &storetest.Memory{}
+	u := newUnderOver(t, rows)
+	u.send(1)
+	u.before = func(c storetest.Call) bool { return len(c.Ops) > 0 && c.Ops[0].Kind == store.Delete && strings.HasPrefix(c.Table, "sluiceleaves") }
+	u.do = func() {
+		other := &under{t: t, e: u.another(rows), stamp: u.stamp}
+		other.send(2)
+		u.stamp = other.stamp
+	}
+	u.delete()
+	if u.before != nil {
+		t.Fatal("no leaf was removed")
+	}
+	u.merged(nil)
+	n := 0
+	err := u.e.View().Read(t.Context(), underDevice, engine.Span{From: 0, To: simStart.AddDate(1, 0, 0).UnixNano()}, func(f *block.Frame) error {
+		n += f.Readings()
+		return nil
+	})
+	if err != nil || n != 1 {
+		t.Fatalf("%d readings, want the one that came after the deletion: %v", n, err)
 	}
 }

@@ -115,7 +115,7 @@ func (e *Engine) oldHead(ctx context.Context, shard int) (store.Head, error) {
 	property(1000, "leaf-replace-blind", "3: else with If-Match", edit{"engine/leaves.go",
 		`last.Kind, last.IfMatch = store.Replace, l.etag`,
 		`last.Kind, last.IfMatch = store.Replace, store.AnyTag`}),
-	property(1000, "leaf-removed-blind", "3: also where a deletion leaves nothing", edit{"engine/merge.go",
+	by("TestMergeIntoLeafThatIsRemoved", "leaf-removed-blind", "3: also where a deletion leaves nothing", edit{"engine/merge.go",
 		`store.Op{Kind: store.Delete, Key: l.key, IfMatch: l.etag}`,
 		`store.Op{Kind: store.Delete, Key: l.key, IfMatch: store.AnyTag}`}),
 	property(1000, "list-replace-blind", "3: pages of lists too", edit{"engine/list.go",
@@ -141,26 +141,26 @@ func (e *Engine) oldHead(ctx context.Context, shard int) (store.Head, error) {
 		edit{"engine/compact.go",
 			`	for _, epoch := range sealed {
 		if err := e.journal.Seal(ctx, shard, epoch); err != nil {
-			return 0, fmt.Errorf("seal epoch %d of shard %d: %w", epoch.Number, shard, err)
+			return 0, false, fmt.Errorf("seal epoch %d of shard %d: %w", epoch.Number, shard, err)
 		}
 	}
 `, ""},
 		edit{"engine/compact.go",
-			`	return merged, e.moveHead(`,
+			`	return merged, len(waiting) > len(sealed), e.moveHead(`,
 			`	for _, epoch := range sealed {
 		if err := e.journal.Seal(ctx, shard, epoch); err != nil {
-			return 0, fmt.Errorf("seal epoch %d of shard %d: %w", epoch.Number, shard, err)
+			return 0, false, fmt.Errorf("seal epoch %d of shard %d: %w", epoch.Number, shard, err)
 		}
 	}
-	return merged, e.moveHead(`}),
+	return merged, len(waiting) > len(sealed), e.moveHead(`}),
 	property(300, "head-first", "4: the head moves when all is durable", edit{"engine/compact.go",
-		`	merged, err := e.mergeEpochs(ctx, shard, sealed)`,
+		`	merged, err = e.mergeEpochs(ctx, shard, sealed)`,
 		`	if err := e.moveHead(ctx, shard, head, sealed); err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	merged, err := e.mergeEpochs(ctx, shard, sealed)`}, edit{"engine/compact.go",
-		`	return merged, e.moveHead(ctx, shard, head, sealed)
-`, `	return merged, nil
+	merged, err = e.mergeEpochs(ctx, shard, sealed)`}, edit{"engine/compact.go",
+		`	return merged, len(waiting) > len(sealed), e.moveHead(ctx, shard, head, sealed)
+`, `	return merged, len(waiting) > len(sealed), nil
 `}),
 	property(300, "list-partly-written", "4: … and the lists are", edit{"engine/merge.go",
 		`	return m.list(ctx, pages, fresh, deleted)`,
@@ -189,17 +189,20 @@ func (e *Engine) oldHead(ctx context.Context, shard int) (store.Head, error) {
 	}
 `},
 		edit{"engine/merge.go",
-			`	err := w.rows.Commit(ctx, w.table, w.shard, w.ops)
+			`	err := commit(ctx, w.table, w.shard, w.ops)
 `,
 			`	wrote = true
-	err := w.rows.Commit(ctx, w.table, w.shard, w.ops)
+	err := commit(ctx, w.table, w.shard, w.ops)
 `},
 		edit{"engine/merge.go", `type writer struct {`, `var wrote bool
 
 type writer struct {`}),
 	property(300, "newest-merged-too", "4: an epoch that takes commits is not merged", edit{"engine/compact.go",
-		`	merged, err := e.mergeEpochs(ctx, shard, sealed)`,
-		`	merged, err := e.mergeEpochs(ctx, shard, sealed[:len(sealed)-1])`}),
+		`	waiting := head.Epochs[:len(head.Epochs)-1]`,
+		`	waiting := head.Epochs`}, edit{"engine/compact.go",
+		`		to.Epochs = head.Epochs[len(merged):]`,
+		`		to.Epochs = head.Epochs[min(len(merged), len(head.Epochs)-1):]`}, edit{"engine/compact.go",
+		`	for _, epoch := range sealed {`, `	for _, epoch := range sealed[:min(len(sealed), len(head.Epochs)-1)] {`}),
 
 	property(300, "reader-ignores-listed-cut", "7: every read obeys the list's stamp", edit{"engine/view.go",
 		`cut: max(e.cut, t.cut)}`,
@@ -254,14 +257,11 @@ type writer struct {`}),
 		`	if errors.Is(err, ErrAgain) {
 		return r.vanished(ctx)
 	}
-	if err != nil {
-		return err
+`,
+		`	if errors.Is(err, ErrAgain) {
+		err = nil
 	}
-	return r.give(`,
-		`	if err != nil && !errors.Is(err, ErrAgain) {
-		return err
-	}
-	return r.give(`}),
+`}),
 
 	property(300, "tail-one-page", "9: only an empty continuation ends a scan (reader)", edit{"engine/tail.go",
 		`		token = page.Next
@@ -274,13 +274,13 @@ type writer struct {`}),
 		`			token = page.Next
 		}
 	}
-	return merged, flush()`,
+	return merged, e.mergeChunk(ctx, shard, &c)`,
 		`			if token = page.Next; len(page.Entries) == 0 {
 				break
 			}
 		}
 	}
-	return merged, flush()`}),
+	return merged, e.mergeChunk(ctx, shard, &c)`}),
 	property(1000, "days-one-page", "9: … (tables)", edit{"engine/retain.go",
 		`		token = next
 `,

@@ -145,6 +145,10 @@ func (r *reader) mixed(s *series, starts []int) {
 		s.kinds[i] = telemetry.Kind(k)
 		count[k]++
 	}
+	if n > 0 && count[s.kinds[0]] == n { // one kind is written as such: there is one normal form
+		r.fail("values of one kind as of several")
+		return
+	}
 	for k := telemetry.Number; k <= telemetry.String; k++ {
 		if count[k] > 0 && r.err == nil {
 			r.part(s, k, count[k])
