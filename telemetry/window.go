@@ -1,6 +1,9 @@
 package telemetry
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Window is the times that readings may have, nanoseconds since the Unix epoch.
 type Window struct {
@@ -20,12 +23,25 @@ func (w Window) Check(t int64) *Refusal {
 	switch {
 	case t < w.Oldest:
 		return Refuse(TimestampTooOld, "time %s is before %s, the oldest that is kept (a Unix number's unit is told by its size)",
-			FormatTime(t), FormatTime(w.Oldest))
+			written(t), FormatTime(w.Oldest))
 	case t > w.Newest:
 		return Refuse(TimestampInFuture, "time %s is after %s, %s from now: check the clock and the unit",
-			FormatTime(t), FormatTime(w.Newest), "10 minutes")
+			written(t), FormatTime(w.Newest), "10 minutes")
 	default:
 		return nil
+	}
+}
+
+// written is a time in a message. What lies outside of what nanoseconds can
+// count was read as the first or last time that they can.
+func written(t int64) string {
+	switch t {
+	case math.MaxInt64:
+		return FormatTime(t) + " or later"
+	case math.MinInt64:
+		return FormatTime(t) + " or earlier"
+	default:
+		return FormatTime(t)
 	}
 }
 

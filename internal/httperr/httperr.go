@@ -143,13 +143,17 @@ func RetryAfter(d time.Duration) string {
 }
 
 // Handler is the server's error handler. It logs what is the service's fault
-// (500 and above) with its cause.
+// (500 and above) with its cause; as a warning what only asks to come again.
 func Handler(log *slog.Logger) echo.HTTPErrorHandler {
 	return func(err error, c echo.Context) {
 		id := c.Response().Header().Get(echo.HeaderXRequestID)
 		e := From(err, id)
 		if e.Status >= http.StatusInternalServerError {
-			log.LogAttrs(c.Request().Context(), slog.LevelError, "request failed",
+			level := slog.LevelError
+			if e.RetryAfter > 0 {
+				level = slog.LevelWarn
+			}
+			log.LogAttrs(c.Request().Context(), level, "request failed",
 				slog.String("request", id), slog.String("method", c.Request().Method),
 				slog.String("route", c.Path()), slog.Int("status", e.Status),
 				slog.String("code", e.Code), slog.Any("error", err))

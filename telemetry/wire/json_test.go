@@ -186,7 +186,7 @@ func TestBadReadings(t *testing.T) {
 				`0 ! timestamp_too_old: time 1970-01-01T00:00:00Z is before 2000-01-01T00:00:00Z, the oldest that is kept (a Unix number's unit is told by its size)` + "\n" +
 				`1 ! timestamp_too_old: time 1969-12-31T23:59:55Z is before 2000-01-01T00:00:00Z, the oldest that is kept (a Unix number's unit is told by its size)` + "\n" +
 				`2 ! timestamp_too_old: time 1999-12-31T23:59:59Z is before 2000-01-01T00:00:00Z, the oldest that is kept (a Unix number's unit is told by its size)` + "\n" +
-				`3 ! timestamp_in_future: time 2262-04-11T23:47:16.854775807Z is after 2026-11-24T08:09:59.999999999Z, 10 minutes from now: check the clock and the unit` + "\n" +
+				`3 ! timestamp_in_future: time 2262-04-11T23:47:16.854775807Z or later is after 2026-11-24T08:09:59.999999999Z, 10 minutes from now: check the clock and the unit` + "\n" +
 				`4 ! timestamp_in_future: time 2026-11-24T08:10:00Z is after 2026-11-24T08:09:59.999999999Z, 10 minutes from now: check the clock and the unit`},
 		{"no times", "", `[{"deviceId":"a","ts":"2026-02-30T00:00:00Z","metrics":{"x":1}},{"deviceId":"a","ts":"2016-12-31T23:59:60Z","metrics":{"x":1}},{"deviceId":"a","ts":"1763870400","metrics":{"x":1}},{"deviceId":"a","ts":null,"metrics":{"x":1}},{"deviceId":"a","ts":{},"metrics":{"x":1}}]`,
 			`0 ! invalid_timestamp: "2026-02-30T00:00:00Z": no such day; send RFC 3339 with a zone, as 2026-11-23T04:00:00Z, or a Unix number without quotes` + "\n" +
