@@ -178,7 +178,9 @@ func TestMergeIntoLeafThatIsRemoved(t *testing.T) {
 	rows := &storetest.Memory{}
 	u := newUnderOver(t, rows)
 	u.send(1)
-	u.before = func(c storetest.Call) bool { return len(c.Ops) > 0 && c.Ops[0].Kind == store.Delete && strings.HasPrefix(c.Table, "sluiceleaves") }
+	u.before = func(c storetest.Call) bool {
+		return len(c.Ops) > 0 && c.Ops[0].Kind == store.Delete && strings.HasPrefix(c.Table, "sluiceleaves")
+	}
 	u.do = func() {
 		other := &under{t: t, e: u.another(rows), stamp: u.stamp}
 		other.send(2)

@@ -281,14 +281,14 @@ type writer struct {`}),
 		}
 	}
 	return merged, e.mergeChunk(ctx, shard, &c)`}),
-	property(1000, "days-one-page", "9: … (tables)", edit{"engine/retain.go",
+	by("TestEmptyPages", "days-one-page", "9: … (tables)", edit{"engine/retain.go",
 		`		token = next
 `,
 		`		if token = next; len(tables) == 0 {
 			break
 		}
 `}),
-	property(1000, "leaves-one-page", "9: … (leaves)", edit{"engine/leaves.go",
+	by("TestEmptyPages", "leaves-one-page", "9: … (leaves)", edit{"engine/leaves.go",
 		`		if token = next; token == "" {
 			return at, nil
 		}
@@ -299,7 +299,7 @@ type writer struct {`}),
 		}
 	}
 }`}),
-	property(300, "list-one-page", "9: … (lists)", edit{"engine/list.go",
+	by("TestEmptyPages", "list-one-page", "9: … (lists)", edit{"engine/list.go",
 		`if token = next; token == "" {`,
 		`if token = next; true {`}),
 
