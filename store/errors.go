@@ -15,6 +15,7 @@ var (
 	ErrThrottled     = errors.New("store is throttling")
 	ErrUnavailable   = errors.New("store is not available")
 	ErrNoAnswer      = errors.New("no answer: the write may have been done or not")
+	ErrDenied        = errors.New("store refuses these credentials")
 	ErrTooLarge      = errors.New("too large for the store")
 	ErrInvalid       = errors.New("not valid for the store")
 	ErrLocked        = errors.New("store is in use by another process")

@@ -92,8 +92,11 @@ type Page struct {
 //
 // Every method may also fail with ErrThrottled or ErrUnavailable (nothing was
 // done, try again), with ErrNoAnswer (a write that may have been done, or may
-// be done yet, at any later time), or with the context's error, which for a
-// write means the same as ErrNoAnswer. Names of tables are 3 to 63 lower-case
+// be done yet, at any later time), with ErrDenied (a wrong key, an identity that
+// expired or lacks a role: nothing was done, and trying again within a request
+// is in vain), or with the context's error, which for a write means the same as
+// ErrNoAnswer. A store may send a write again by itself, unless the context
+// says Once. Names of tables are 3 to 63 lower-case
 // ASCII letters and digits, the first a letter.
 type Rows interface {
 	// CreateTable makes a table; one that exists is left as it is. ErrUnavailable
