@@ -14,6 +14,9 @@ GO       := go
 FUZZTIME ?= 2m
 PACKAGES ?= ./...
 
+# The stand-ins of Azure's services, pinned in devtools/package-lock.json.
+STANDINS := devtools/node_modules/.installed
+
 LINT_VERSION := v2.15.0
 LINT         := .tools/golangci-lint-$(LINT_VERSION)
 
@@ -25,10 +28,27 @@ build: ## bin/handler
 run: build ## serve with the embedded store, on loopback
 	bin/handler
 
+.PHONY: run-azurite
+run-azurite: build $(STANDINS) ## serve with Azurite's tables as the store, on loopback
+	devtools/run-azurite
+
+.PHONY: azurite
+azurite: $(STANDINS) ## Azurite alone (tables, blobs, queues on their usual ports), as "func start" needs it
+	mkdir -p data/azurite
+	devtools/node_modules/.bin/azurite --silent --disableTelemetry --location data/azurite
+
+.PHONY: standins
+standins: $(STANDINS) ## install the stand-ins of Azure's services (needs node and npm)
+
+# npm ci empties node_modules first, so the stamp says that all of it is there.
+$(STANDINS): devtools/package.json devtools/package-lock.json
+	cd devtools && npm ci --no-audit --no-fund --prefer-offline --loglevel=error
+	touch $@
+
 .PHONY: test
-test: ## vet, unit, property and end-to-end tests
+test: $(STANDINS) ## vet, unit, property and end-to-end tests, on the stand-ins too
 	$(GO) vet $(PACKAGES)
-	$(GO) test $(PACKAGES)
+	SLUICE_STANDINS=require $(GO) test $(PACKAGES)
 
 .PHONY: lint
 lint: $(LINT) ## formatting, arrows between the rooms, and the usual suspects
@@ -64,7 +84,7 @@ package infra:
 
 .PHONY: help
 help:
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 .PHONY: clean
 clean:
