@@ -26,6 +26,9 @@ const (
 	Unavailable      = "unavailable"          // the store does not answer
 	Timeout          = "timeout"              // the service took too long
 	Internal         = "internal"
+	InvalidEnvelope  = "invalid_envelope"  // a trigger's call is not as the host writes it
+	InvocationFailed = "invocation_failed" // a trigger's work is not done: the message says why
+	HostSetting      = "host_setting"      // host.json lacks what the service needs
 )
 
 // statuses is the one place where codes become statuses.
@@ -51,6 +54,9 @@ var statuses = map[string]int{
 	Unavailable:      http.StatusServiceUnavailable,
 	Timeout:          http.StatusServiceUnavailable,
 	Internal:         http.StatusInternalServerError,
+	InvalidEnvelope:  http.StatusInternalServerError,
+	InvocationFailed: http.StatusInternalServerError,
+	HostSetting:      http.StatusInternalServerError,
 }
 
 // codes names the statuses that the router and echo's middleware answer with.

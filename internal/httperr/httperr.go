@@ -118,6 +118,9 @@ type body struct {
 	Message string `json:"message"`
 }
 
+// Body is what an answer says of e, as JSON has it.
+func Body(e *Error) any { return envelope{body{e.Code, e.Message}} }
+
 // Write answers with err. An answer that has begun cannot be taken back: then
 // Write returns err, unwritten.
 func Write(c echo.Context, err error) error {
@@ -133,7 +136,7 @@ func Write(c echo.Context, err error) error {
 	if c.Request().Method == http.MethodHead {
 		return c.NoContent(e.Status)
 	}
-	return c.JSON(e.Status, envelope{body{e.Code, e.Message}})
+	return c.JSON(e.Status, Body(e))
 }
 
 // RetryAfter is the header's text: whole seconds, rounded up, at least 1.
