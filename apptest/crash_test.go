@@ -96,7 +96,7 @@ func (w *crashWorld) open(ctx context.Context, fs vfs.FS) (*house, error) {
 		return nil, err
 	}
 	e, err := engine.Open(ctx, engine.Config{
-		Rows: s.Rows(), Journal: s.Journal(), Now: time.Now, NewID: func() string { return "crash" }, Shards: 2, Parallel: 2,
+		Accounts: []store.Rows{s.Rows()}, Journal: engine.Given(s.Journal()), Now: time.Now, NewID: func() string { return "crash" }, Shards: 2, Parallel: 2,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())

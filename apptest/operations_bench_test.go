@@ -167,15 +167,14 @@ func openCounted(b *testing.B, kind string, now time.Time) *countedStore {
 		rows = embedded.Rows()
 	}
 	counting := &countingRows{rows, &s.counted}
-	config.Rows = counting
+	config.Accounts = []store.Rows{counting}
 	if kind == "embedded" {
-		config.Journal, config.Buckets = &countingJournal{embedded.Journal(), &s.counted}, 1
+		config.Journal, config.Buckets = engine.Given(&countingJournal{embedded.Journal(), &s.counted}), 1
 	} else {
-		journal, err := fenced.New(func(int) store.Rows { return counting }, fenced.Options{Now: clock})
-		if err != nil {
-			b.Fatal(err)
+		config.Buckets = 32
+		config.Journal = func(rows func(int) store.Rows) (store.Journal, error) {
+			return fenced.New(rows, fenced.Options{Now: clock})
 		}
-		config.Journal, config.Buckets = journal, 32
 	}
 	var err error
 	if s.engine, err = engine.Open(b.Context(), config); err != nil {

@@ -20,6 +20,7 @@ import (
 	"sluice/devtools/load/service"
 	"sluice/engine"
 	"sluice/ingest"
+	"sluice/store"
 	"sluice/store/pebble"
 	"sluice/telemetry"
 )
@@ -40,7 +41,7 @@ func newPostHouse(b *testing.B) *postHouse {
 		b.Fatal(err)
 	}
 	e, err := engine.Open(b.Context(), engine.Config{
-		Rows: s.Rows(), Journal: s.Journal(), Now: time.Now, NewID: func() string { return "bench" },
+		Accounts: []store.Rows{s.Rows()}, Journal: engine.Given(s.Journal()), Now: time.Now, NewID: func() string { return "bench" },
 		Merge: 5 * time.Second, Parallel: max(runtime.GOMAXPROCS(0)/2, 1),
 	})
 	if err != nil {

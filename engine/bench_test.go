@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/engine"
+	"sluice/store"
 	"sluice/store/pebble"
 	"sluice/telemetry"
 	"sluice/telemetry/block"
@@ -66,7 +67,7 @@ func BenchmarkMerge(b *testing.B) {
 			}
 			defer func() { _ = s.Close() }()
 			e, err := engine.Open(b.Context(), engine.Config{
-				Rows: s.Rows(), Journal: s.Journal(), Now: func() time.Time { return noon }, NewID: func() string { return "bench" }, Parallel: 2,
+				Accounts: []store.Rows{s.Rows()}, Journal: engine.Given(s.Journal()), Now: func() time.Time { return noon }, NewID: func() string { return "bench" }, Parallel: 2,
 			})
 			if err != nil {
 				b.Fatal(err)

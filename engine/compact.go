@@ -194,7 +194,7 @@ func (e *Engine) mergeChunk(ctx context.Context, shard int, c *chunk) error {
 	ids := slices.Sorted(maps.Keys(c.parts))
 	for len(ids) > 0 {
 		n := e.limits.batchSize(ids, c.parts)
-		m := merge{engine: e, shard: partition(shard), floor: floor}
+		m := merge{engine: e, rows: e.rows(shard), shard: partition(shard), floor: floor}
 		if err := m.devices(ctx, ids[:n], c.parts); err != nil {
 			return err
 		}

@@ -1,9 +1,6 @@
 package engine
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"strconv"
 	"time"
@@ -11,15 +8,23 @@ import (
 	"sluice/store"
 )
 
-// Format is the version of everything that this code writes: the config row
-// carries it, and every leaf and page of a list.
+// Format is the version of the leaves and pages of lists that this code
+// writes: each carries it.
 const Format = 1
 
-// Config says over what and how an Engine works. Rows, Journal and Now are
+// Config says over what and how an Engine works. Accounts, Journal and Now are
 // needed, the rest has defaults.
 type Config struct {
-	Rows    store.Rows
-	Journal store.Journal
+	// Accounts are the stores of rows over which the shards are spread when the
+	// store is made: as many, and in the same order, at every later start
+	// (ErrMismatch). The embedded store is one.
+	Accounts []store.Rows
+	// Names are the accounts' names for messages, without secrets, each once; nil:
+	// their numbers.
+	Names []string
+	// Journal makes the journal. rows says in which account a shard lies: its head
+	// and journal lie there too.
+	Journal func(rows func(shard int) store.Rows) (store.Journal, error)
 	// Now is the wall clock.
 	Now func() time.Time
 	// NewID names a store that is made.
@@ -41,6 +46,11 @@ type Config struct {
 	Logger   *slog.Logger
 
 	limits *limits // nil: defaultLimits
+}
+
+// Given is the Journal of a Config for a journal that there is already.
+func Given(j store.Journal) func(func(shard int) store.Rows) (store.Journal, error) {
+	return func(func(int) store.Rows) (store.Journal, error) { return j, nil }
 }
 
 func (c Config) withDefaults() Config {
@@ -69,71 +79,6 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-const (
-	configTable = "sluiceconfig"
-	listTable   = "sluicelists"
-	leafTables  = "sluiceleaves" // and the day, yyyymmdd
-	hashName    = "xxh64"
-)
-
-// identity is the config row: what a store was made with, once and for ever.
-type identity struct {
-	id              string
-	shards, buckets int
-}
-
-// identify makes the store if it is new and reads what it was made with. Of
-// several first starts one inserts the row and all read it.
-func identify(ctx context.Context, c Config) (identity, error) {
-	row, err := c.Rows.Get(ctx, configTable, "config", "store")
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTableNotFound) {
-		row, err = makeStore(ctx, c)
-	}
-	if err != nil {
-		return identity{}, fmt.Errorf("read the store's config: %w", err)
-	}
-	return checkIdentity(row, c)
-}
-
-func makeStore(ctx context.Context, c Config) (store.Row, error) {
-	for _, table := range []string{configTable, listTable} {
-		if err := c.Rows.CreateTable(ctx, table); err != nil {
-			return store.Row{}, fmt.Errorf("make table %s: %w", table, err)
-		}
-	}
-	if err := makeFloor(ctx, c); err != nil {
-		return store.Row{}, err
-	}
-	err := c.Rows.Commit(ctx, configTable, "config", []store.Op{{Kind: store.Insert, Key: "store", Properties: []store.Property{
-		{Name: "buckets", Value: int64(c.Buckets)},
-		{Name: "format", Value: int64(Format)},
-		{Name: "hash", Value: hashName},
-		{Name: "id", Value: c.NewID()},
-		{Name: "shards", Value: int64(c.Shards)},
-	}}})
-	if err != nil && !errors.Is(err, store.ErrExists) {
-		return store.Row{}, fmt.Errorf("insert the config: %w", err)
-	}
-	return c.Rows.Get(ctx, configTable, "config", "store")
-}
-
-func checkIdentity(row store.Row, c Config) (identity, error) {
-	if v := intOf(row, "format"); v != Format {
-		return identity{}, fmt.Errorf("%w: %d, this version reads up to %d", ErrFormat, v, Format)
-	}
-	id := identity{id: textOf(row, "id"), shards: int(intOf(row, "shards")), buckets: int(intOf(row, "buckets"))}
-	switch hash := textOf(row, "hash"); {
-	case id.shards != c.Shards:
-		return identity{}, fmt.Errorf("%w: it has %d shards, the settings say %d; set SLUICE_SHARDS=%d or use another store",
-			ErrMismatch, id.shards, c.Shards, id.shards)
-	case hash != hashName:
-		return identity{}, fmt.Errorf("%w: it places devices by %q, this version by %q", ErrMismatch, hash, hashName)
-	case id.buckets < 1:
-		return identity{}, fmt.Errorf("%w: the config row says %d buckets", ErrCorrupt, id.buckets)
-	}
-	return id, nil
 }
 
 func property(row store.Row, name string) any {

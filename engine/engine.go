@@ -17,10 +17,9 @@ import (
 	"sluice/telemetry/block"
 )
 
-// Engine is the engine over one store. Its methods may be called concurrently.
+// Engine is the engine over one store, in one account or several. Its methods may be called concurrently.
 type Engine struct {
 	config  Config
-	rows    store.Rows
 	journal store.Journal
 	now     func() time.Time
 	log     *slog.Logger
@@ -28,6 +27,7 @@ type Engine struct {
 
 	id              string
 	shards, buckets int
+	places          []int // of each shard: its account
 
 	tails    *tailCache
 	merging  []sync.Mutex   // of each shard
@@ -39,8 +39,9 @@ type Engine struct {
 }
 
 // Open makes the store if it is new, checks that it was made with the same
-// settings, and returns the engine over it. ErrFormat, ErrMismatch, and the
-// store's errors.
+// settings and that its accounts are those of then, and returns the engine over
+// it. ErrFormat, ErrMismatch, ErrCorrupt, and the store's errors. Failed, it may
+// be called again.
 func Open(ctx context.Context, config Config) (*Engine, error) {
 	config = config.withDefaults()
 	id, err := identify(ctx, config)
@@ -48,22 +49,34 @@ func Open(ctx context.Context, config Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		config: config, rows: config.Rows, journal: config.Journal, now: config.Now, log: config.Logger, limits: config.limits,
-		id: id.id, shards: id.shards, buckets: id.buckets,
+		config: config, now: config.Now, log: config.Logger, limits: config.limits,
+		id: id.id, shards: id.shards, buckets: id.buckets, places: id.places,
 		tails:    newTailCache(config.TailBytes),
 		merging:  make([]sync.Mutex, id.shards),
 		appended: make([]atomic.Int64, id.shards),
 		hurry:    make(chan struct{}, 1),
 		status:   make([]shardStatus, id.shards),
 	}
-	row, err := readFloor(ctx, e.rows)
+	if e.journal, err = config.Journal(e.rows); err != nil {
+		return nil, fmt.Errorf("open the journal: %w", err)
+	}
+	row, err := readFloor(ctx, config.Accounts[0])
+	if err != nil {
+		return nil, err
+	}
 	e.floor.Store(row.floor)
 	e.seen = row.seen
-	return e, err
+	return e, nil
 }
+
+// rows is the account in which a shard lies.
+func (e *Engine) rows(shard int) store.Rows { return e.config.Accounts[e.places[shard]] }
 
 // View begins an answer.
 func (e *Engine) View() *View { return &View{engine: e, shards: map[int]*shardView{}} }
+
+// ID is the store's id, given when it was made.
+func (e *Engine) ID() string { return e.id }
 
 // Shards is the number of shards.
 func (e *Engine) Shards() int { return e.shards }
@@ -85,7 +98,7 @@ func (e *Engine) LastSeen() int64 { return e.seen }
 
 // readFloor reads the floor of retention.
 func (e *Engine) readFloor(ctx context.Context) (int64, error) {
-	row, err := readFloor(ctx, e.rows)
+	row, err := readFloor(ctx, e.config.Accounts[0])
 	if err == nil {
 		e.floor.Store(row.floor)
 	}

@@ -60,7 +60,7 @@ func eachStore(t *testing.T, config engine.Config, test func(t *testing.T, w *wo
 func newWorld(t *testing.T, config engine.Config, clock *clock, rows store.Rows, journal store.Journal) *world {
 	t.Helper()
 	w := &world{t: t, rows: rows, clock: clock}
-	config.Rows, config.Journal, config.Now = rows, journal, clock.Now
+	config.Accounts, config.Journal, config.Now = []store.Rows{rows}, engine.Given(journal), clock.Now
 	config.NewID = func() string { return "store" }
 	if config.Shards == 0 {
 		config.Shards = 2
@@ -337,7 +337,7 @@ func TestRetention(t *testing.T) {
 // A store keeps what it was made with.
 func TestIdentity(t *testing.T) {
 	eachStore(t, engine.Config{}, func(t *testing.T, w *world) {
-		_, err := engine.Open(t.Context(), engine.Config{Rows: w.rows, Now: func() time.Time { return noon }, Shards: 5})
+		_, err := engine.Open(t.Context(), engine.Config{Accounts: []store.Rows{w.rows}, Now: func() time.Time { return noon }, Shards: 5})
 		if !errors.Is(err, engine.ErrMismatch) || !strings.Contains(err.Error(), "SLUICE_SHARDS=2") {
 			t.Fatalf("another number of shards: %v", err)
 		}
@@ -346,7 +346,7 @@ func TestIdentity(t *testing.T) {
 		if err := w.rows.Commit(context.Background(), "sluiceconfig", "config", []store.Op{op}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := engine.Open(t.Context(), engine.Config{Rows: w.rows, Shards: 2}); !errors.Is(err, engine.ErrFormat) {
+		if _, err := engine.Open(t.Context(), engine.Config{Accounts: []store.Rows{w.rows}, Shards: 2}); !errors.Is(err, engine.ErrFormat) {
 			t.Fatalf("a newer format: %v", err)
 		}
 	})

@@ -9,7 +9,7 @@ import (
 	"sluice/store"
 )
 
-// The floor of retention is a row of the config table: no reading before
+// The floor of retention is a row of the first account's config table: no reading before
 // "floor" is accepted, made, or read. It only rises, and by time that passed:
 // "trusted" is the store's own idea of now, which follows the clock of whoever
 // raises the floor, but by at most twice the time since somebody did, of which
@@ -29,7 +29,7 @@ type floorRow struct {
 }
 
 func readFloor(ctx context.Context, rows store.Rows) (floorRow, error) {
-	row, err := rows.Get(ctx, configTable, "config", floorKey)
+	row, err := rows.Get(ctx, configTable, configPartition, floorKey)
 	if err != nil {
 		return floorRow{}, fmt.Errorf("read the floor of retention: %w", err)
 	}
@@ -55,13 +55,13 @@ func (f floorRow) next(now, oldest int64, retention time.Duration) floorRow {
 // makeFloor makes the floor of a store that is made. One that is there stays as
 // it is: whoever raises it must know what is not merged.
 func makeFloor(ctx context.Context, c Config) error {
-	_, err := readFloor(ctx, c.Rows)
+	_, err := readFloor(ctx, c.Accounts[0])
 	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	now := c.Now().UnixNano()
 	f := floorRow{floor: oldestFloor, trusted: now, seen: now}.next(now, 0, c.Retention)
-	if err = f.write(ctx, c.Rows, store.Op{Kind: store.Insert}); refused(err) {
+	if err = f.write(ctx, c.Accounts[0], store.Op{Kind: store.Insert}); refused(err) {
 		return nil // somebody else made it
 	}
 	return err
@@ -69,7 +69,7 @@ func makeFloor(ctx context.Context, c Config) error {
 
 // raiseFloor raises the floor, if it is time, and returns it.
 func raiseFloor(ctx context.Context, c Config, oldest int64) (int64, error) {
-	row, err := readFloor(ctx, c.Rows)
+	row, err := readFloor(ctx, c.Accounts[0])
 	if err != nil {
 		return 0, err
 	}
@@ -77,9 +77,9 @@ func raiseFloor(ctx context.Context, c Config, oldest int64) (int64, error) {
 	if next.floor == row.floor && next.seen-row.seen < int64(floorCadence) && next.seen >= row.seen {
 		return row.floor, nil
 	}
-	err = next.write(ctx, c.Rows, store.Op{Kind: store.Replace, IfMatch: row.etag})
+	err = next.write(ctx, c.Accounts[0], store.Op{Kind: store.Replace, IfMatch: row.etag})
 	if refused(err) { // somebody else raised it
-		row, err = readFloor(ctx, c.Rows)
+		row, err = readFloor(ctx, c.Accounts[0])
 		return row.floor, err
 	}
 	return next.floor, err
@@ -89,7 +89,7 @@ func (f floorRow) write(ctx context.Context, rows store.Rows, op store.Op) error
 	op.Key, op.Properties = floorKey, []store.Property{
 		{Name: "floor", Value: f.floor}, {Name: "seen", Value: f.seen}, {Name: "trusted", Value: f.trusted},
 	}
-	if err := rows.Commit(ctx, configTable, "config", []store.Op{op}); err != nil {
+	if err := rows.Commit(ctx, configTable, configPartition, []store.Op{op}); err != nil {
 		return fmt.Errorf("write the floor of retention: %w", err)
 	}
 	return nil

@@ -147,11 +147,23 @@ func sortProperties(props []store.Property) {
 	slices.SortFunc(props, func(a, b store.Property) int { return strings.Compare(a.Name, b.Name) })
 }
 
+// checkFormat refuses what a newer version has written, and what no version
+// has.
+func checkFormat(row store.Row) error {
+	switch v := intOf(row, propFormat); {
+	case v < 1:
+		return fmt.Errorf("%w: a row without its format: none of a store's", ErrCorrupt)
+	case v > Format:
+		return fmt.Errorf("%w: %d, this version reads up to %d", ErrFormat, v, Format)
+	}
+	return nil
+}
+
 // decodeLeaf reads a leaf's row, of its columns those of metrics (nil: all).
 func decodeLeaf(row store.Row, high position, metrics []string) (leaf, error) {
 	l := leaf{key: row.Key, low: position(textOf(row, propLow)), high: high, etag: row.ETag}
-	if v := intOf(row, propFormat); v != Format {
-		return l, fmt.Errorf("%w: leaf %s has format %d", ErrFormat, row.Key, v)
+	if err := checkFormat(row); err != nil {
+		return l, fmt.Errorf("leaf %s: %w", row.Key, err)
 	}
 	var err error
 	if index := bytesOf(row, propIndex); index != nil {

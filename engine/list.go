@@ -134,8 +134,8 @@ func pageProperties(low string, data []byte) []store.Property {
 
 func decodePage(row store.Row) (listPage, error) {
 	p := listPage{key: row.Key, low: textOf(row, propLow), high: strings.TrimPrefix(row.Key, pagePrefix), etag: row.ETag}
-	if v := intOf(row, propFormat); v != Format {
-		return p, fmt.Errorf("%w: list page %s has format %d", ErrFormat, row.Key, v)
+	if err := checkFormat(row); err != nil {
+		return p, fmt.Errorf("list page %s: %w", row.Key, err)
 	}
 	data, err := pageDecoder.DecodeAll(joinData(row), nil)
 	if err != nil {

@@ -30,6 +30,7 @@ const (
 // computed from leaves.
 type merge struct {
 	engine *Engine
+	rows   store.Rows // of the shard's account
 	shard  string
 	floor  int64
 }
@@ -115,10 +116,10 @@ func (m *merge) day(ctx context.Context, table string, work []dayFrame) ([]dayFr
 	if err != nil {
 		return nil, err
 	}
-	w := writer{limits: m.engine.limits, rows: m.engine.rows, table: table, shard: m.shard}
+	w := writer{limits: m.engine.limits, rows: m.rows, table: table, shard: m.shard}
 	var later []dayFrame
 	for _, item := range work {
-		r := leafReader{rows: m.engine.rows, table: table, shard: m.shard, device: item.device}
+		r := leafReader{rows: m.rows, table: table, shard: m.shard, device: item.device}
 		now, rest := item.frame, block.Frame{}
 		if now.Len() > m.engine.limits.freshRows {
 			n := wholeTimes(&now, m.engine.limits.freshRows)
@@ -216,7 +217,7 @@ func (m *merge) openLeaves(ctx context.Context, table string, work []dayFrame) (
 	scan := store.InPartition(m.shard, openKey(work[0].device), openKey(work[len(work)-1].device)+"!")
 	token, done := "", ""
 	for first := true; len(work) > 1 && (first || token != ""); first = false {
-		page, err := m.engine.rows.Scan(ctx, table, scan, token)
+		page, err := m.rows.Scan(ctx, table, scan, token)
 		if errors.Is(err, store.ErrTableNotFound) {
 			return open, nil
 		}
@@ -262,7 +263,7 @@ func (m *merge) getLeaves(ctx context.Context, table string, work []dayFrame, do
 		if openKey(item.device) <= done {
 			continue
 		}
-		r := leafReader{rows: m.engine.rows, table: table, shard: m.shard, device: item.device}
+		r := leafReader{rows: m.rows, table: table, shard: m.shard, device: item.device}
 		l, found, err := r.open(ctx)
 		if err != nil {
 			return err
@@ -327,7 +328,7 @@ func (w *writer) flush(ctx context.Context) error {
 type listPages []listPage
 
 func (m *merge) pages(ctx context.Context, ids []string) (listPages, error) {
-	l := lists{m.engine.rows, m.shard}
+	l := lists{m.rows, m.shard}
 	var pages listPages
 	for len(ids) > 0 {
 		p, err := l.page(ctx, ids[0])
@@ -378,7 +379,7 @@ func (m *merge) list(ctx context.Context, pages listPages, fresh []entry, delete
 		}
 		pages.holding(f.id).set(join(known, f))
 	}
-	w := writer{limits: m.engine.limits, rows: m.engine.rows, table: listTable, shard: m.shard}
+	w := writer{limits: m.engine.limits, rows: m.rows, table: listTable, shard: m.shard}
 	for i := range pages {
 		if err := w.add(ctx, pages[i].ops(m.engine.limits.pageBytes)); err != nil {
 			return err
@@ -391,7 +392,7 @@ func (m *merge) list(ctx context.Context, pages listPages, fresh []entry, delete
 // entry anew from what is left.
 func (m *merge) refold(ctx context.Context, known entry, cut telemetry.Stamp) (entry, error) {
 	out := entry{id: known.id, cut: cut, tags: tagsAbove(known.tags, cut)}
-	days, err := m.engine.leafDays(ctx)
+	days, err := leafDays(ctx, m.rows)
 	if err != nil {
 		return out, err
 	}
@@ -412,7 +413,7 @@ func (m *merge) refold(ctx context.Context, known entry, cut telemetry.Stamp) (e
 // rest comes to. A day of which nothing is left loses its rows at once, so that
 // no gap is ever seen; one of too many rows keeps them, empty.
 func (m *merge) clean(ctx context.Context, table, device string, cut telemetry.Stamp) (entry, error) {
-	r := leafReader{rows: m.engine.rows, table: table, shard: m.shard, device: device}
+	r := leafReader{rows: m.rows, table: table, shard: m.shard, device: device}
 	out := entry{id: device}
 	var rewrites [][]store.Op
 	var removal []store.Op
@@ -439,7 +440,7 @@ func (m *merge) clean(ctx context.Context, table, device string, cut telemetry.S
 	if !out.seen && len(removal) <= m.engine.limits.transactionOps {
 		rewrites = [][]store.Op{removal}
 	}
-	w := writer{limits: m.engine.limits, rows: m.engine.rows, table: table, shard: m.shard}
+	w := writer{limits: m.engine.limits, rows: m.rows, table: table, shard: m.shard}
 	for _, ops := range rewrites {
 		if err := w.add(ctx, ops); err != nil {
 			return out, err

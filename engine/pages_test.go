@@ -30,7 +30,7 @@ func TestEmptyPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := engine.Config{
-		Rows: rows, Journal: journal, Now: clock, NewID: func() string { return "store" },
+		Accounts: []store.Rows{rows}, Journal: engine.Given(journal), Now: clock, NewID: func() string { return "store" },
 		Shards: 2, Buckets: 2, Parallel: 1, Retention: 60 * 24 * time.Hour,
 	}
 	c.SetLimits(engine.TestLimits{LeafRows: 3, PageBytes: 64})

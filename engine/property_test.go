@@ -112,7 +112,7 @@ func discard(string, ...any) {}
 // TestLostEpoch damages a store: an epoch that is gone and that the head still
 // names is no empty one.
 func TestLostEpoch(t *testing.T) {
-	w, err := newSim(newSeededDice(1), discard, &counts{}, setup{journal: fencedOnMemory, buckets: 1, fences: 1, metrics: 1, days: 1, slots: 3}, plan{})
+	w, err := newSim(newSeededDice(1), discard, &counts{}, setup{journal: fencedOnMemory, accounts: 1, shards: 2, buckets: 1, fences: 1, metrics: 1, days: 1, slots: 3}, plan{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,11 +124,11 @@ func TestLostEpoch(t *testing.T) {
 	if err := e.Append(t.Context(), o.shard, o.devices); err != nil {
 		t.Fatal(err)
 	}
-	tables, _, err := w.disk.raw.Tables(t.Context(), "sluicejournal", "")
+	tables, _, err := w.disk.raw[0].Tables(t.Context(), "sluicejournal", "")
 	if err != nil || len(tables) != 1 {
 		t.Fatalf("tables of the journal: %v %v", tables, err)
 	}
-	if err := w.disk.raw.DropTable(t.Context(), tables[0]); err != nil {
+	if err := w.disk.raw[0].DropTable(t.Context(), tables[0]); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := e.View().Device(t.Context(), o.devices[0].ID); !errors.Is(err, engine.ErrCorrupt) {

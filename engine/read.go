@@ -36,14 +36,14 @@ func (v *View) read(ctx context.Context, id string, d deviceView, span Span, yie
 	if span.Metrics != nil {
 		fresh = fresh.Only(span.Metrics)
 	}
-	days, err := v.days(ctx, &fresh, span)
+	days, err := v.days(ctx, d.shard, &fresh, span)
 	if err != nil {
 		return err
 	}
 	given := false
 	for _, at := range days {
 		r := dayReader{view: v, leaves: leafReader{
-			rows: v.engine.rows, table: leafTable(at), shard: partition(d.shard), device: id, metrics: span.Metrics,
+			rows: v.engine.rows(d.shard), table: leafTable(at), shard: partition(d.shard), device: id, metrics: span.Metrics,
 		}, cut: d.cut, span: span.within(at), yield: yield, earlier: given && !span.Descending}
 		r.fresh = fresh.Between(r.span.From, r.span.To)
 		if err := r.read(ctx); err != nil {
@@ -75,7 +75,7 @@ func (v *View) bounded(ctx context.Context, d deviceView, span Span) (Span, erro
 
 // days are the days of a span that may hold something, in its order. For a
 // long span it asks which tables there are.
-func (v *View) days(ctx context.Context, fresh *block.Frame, span Span) ([]int64, error) {
+func (v *View) days(ctx context.Context, shard int, fresh *block.Frame, span Span) ([]int64, error) {
 	first, last := day(span.From), day(span.To-1)
 	var days []int64
 	if last-first < 32 {
@@ -83,7 +83,7 @@ func (v *View) days(ctx context.Context, fresh *block.Frame, span Span) ([]int64
 			days = append(days, d)
 		}
 	} else {
-		stored, err := v.engine.leafDays(ctx)
+		stored, err := leafDays(ctx, v.engine.rows(shard))
 		if err != nil {
 			return nil, err
 		}

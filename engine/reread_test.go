@@ -46,7 +46,7 @@ func newUnderOver(t *testing.T, memory *storetest.Memory) *under {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := engine.Config{Rows: rows, Journal: j, Now: now, NewID: func() string { return "store" }, Shards: 1, Parallel: 1}
+	c := engine.Config{Accounts: []store.Rows{rows}, Journal: engine.Given(j), Now: now, NewID: func() string { return "store" }, Shards: 1, Parallel: 1}
 	c.SetLimits(engine.TestLimits{LeafRows: 3})
 	if u.e, err = engine.Open(t.Context(), c); err != nil {
 		t.Fatal(err)
@@ -165,7 +165,7 @@ func (u *under) another(rows store.Rows) *engine.Engine {
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	e, err := engine.Open(u.t.Context(), engine.Config{Rows: rows, Journal: j, Now: now, NewID: func() string { return "store" }, Shards: 1, Parallel: 1})
+	e, err := engine.Open(u.t.Context(), engine.Config{Accounts: []store.Rows{rows}, Journal: engine.Given(j), Now: now, NewID: func() string { return "store" }, Shards: 1, Parallel: 1})
 	if err != nil {
 		u.t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func (s *sim) settle(p *process, resend, all bool) error {
 
 func (s *sim) checkRest(p *process) error {
 	ctx := context.Background()
-	for shard := range simShards {
+	for shard := range s.setup.shards {
 		head, err := p.journal.Head(ctx, shard)
 		if err != nil {
 			return err
@@ -96,7 +96,7 @@ func (s *sim) checkRest(p *process) error {
 	if err := s.checkStored(ctx); err != nil {
 		return err
 	}
-	for _, id := range slices.Concat(simDevices[:]...) {
+	for _, id := range slices.Concat(simDevices[s.setup.shards]...) {
 		if err := s.checkAnswers(ctx, p.engine, id); err != nil {
 			return err
 		}
@@ -110,7 +110,7 @@ func (s *sim) checkRest(p *process) error {
 }
 
 func (s *sim) momentAtRest(device string) moment {
-	floor := storedFloor(s.disk.raw)
+	floor := storedFloor(s.disk.raw[0])
 	return s.oracle.moment(device, s.step, floor, floor)
 }
 
@@ -146,22 +146,24 @@ func (s *sim) checkAnswers(ctx context.Context, e *engine.Engine, id string) err
 // checkStored looks at the rows themselves: leaves tile, hold what was sent,
 // and lists say what leaves hold.
 func (s *sim) checkStored(ctx context.Context) error {
-	floor := storedFloor(s.disk.raw)
-	tables, _, err := s.disk.raw.Tables(ctx, engine.LeafTables, "")
-	if err != nil {
-		return err
-	}
+	floor := storedFloor(s.disk.raw[0])
 	held := map[string][]cell{}
-	for _, table := range tables {
-		day, ok := engine.DayOfTable(table)
-		if !ok {
-			return fmt.Errorf("table %s names no day", table)
+	for account, raw := range s.disk.raw {
+		tables, _, err := raw.Tables(ctx, engine.LeafTables, "")
+		if err != nil {
+			return err
 		}
-		if (day+1)*int64(24*time.Hour) <= floor {
-			return fmt.Errorf("table %s lies below the floor %s", table, clockText(floor))
-		}
-		if err := s.checkDay(ctx, table, day, held); err != nil {
-			return fmt.Errorf("%s: %w", table, err)
+		for _, table := range tables {
+			day, ok := engine.DayOfTable(table)
+			if !ok {
+				return fmt.Errorf("table %s names no day", table)
+			}
+			if (day+1)*int64(24*time.Hour) <= floor {
+				return fmt.Errorf("table %s lies below the floor %s", table, clockText(floor))
+			}
+			if err := s.checkDay(ctx, account, table, day, held); err != nil {
+				return fmt.Errorf("account %d, %s: %w", account, table, err)
+			}
 		}
 	}
 	for id, cells := range held {
@@ -178,13 +180,14 @@ func (s *sim) checkStored(ctx context.Context) error {
 // held is what is in the leaves of a device, by their rows.
 func (s *sim) held(device string) ([]cell, error) {
 	ctx := context.Background()
-	tables, _, err := s.disk.raw.Tables(ctx, engine.LeafTables, "")
+	raw := s.disk.raw[s.account(engine.Place(device, s.setup.shards))]
+	tables, _, err := raw.Tables(ctx, engine.LeafTables, "")
 	if err != nil {
 		return nil, err
 	}
 	var out []cell
 	for _, table := range tables {
-		rows, err := allRows(ctx, s.disk.raw, table)
+		rows, err := allRows(ctx, raw, table)
 		if err != nil {
 			return nil, err
 		}
@@ -201,8 +204,11 @@ func (s *sim) held(device string) ([]cell, error) {
 	return out, nil
 }
 
-func (s *sim) checkDay(ctx context.Context, table string, day int64, held map[string][]cell) error {
-	rows, err := allRows(ctx, s.disk.raw, table)
+// account is where a shard lies.
+func (s *sim) account(shard int) int { return shard % s.setup.accounts }
+
+func (s *sim) checkDay(ctx context.Context, account int, table string, day int64, held map[string][]cell) error {
+	rows, err := allRows(ctx, s.disk.raw[account], table)
 	if err != nil {
 		return err
 	}
@@ -216,8 +222,9 @@ func (s *sim) checkDay(ctx context.Context, table string, day int64, held map[st
 			if l.Open != open {
 				continue
 			}
-			if want := fmt.Sprintf("%04d", engine.Place(l.Device, simShards)); row.Partition != want {
-				return fmt.Errorf("leaf %s lies in shard %s, not %s", row.Key, row.Partition, want)
+			shard := engine.Place(l.Device, s.setup.shards)
+			if want := fmt.Sprintf("%04d", shard); row.Partition != want || account != s.account(shard) {
+				return fmt.Errorf("leaf %s lies in shard %s, not %s of account %d", row.Key, row.Partition, want, s.account(shard))
 			}
 			if l.Low != highs[l.Device] {
 				return fmt.Errorf("leaf %s begins at %q, the one before ends at %q", row.Key, l.Low, highs[l.Device])
@@ -256,9 +263,13 @@ func allRows(ctx context.Context, rows store.Rows, table string) ([]store.Row, e
 }
 
 func (s *sim) checkLists(ctx context.Context, held map[string][]cell) error {
-	rows, err := allRows(ctx, s.disk.raw, engine.ListTable)
-	if err != nil {
-		return err
+	var rows []store.Row
+	for _, raw := range s.disk.raw {
+		more, err := allRows(ctx, raw, engine.ListTable)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, more...)
 	}
 	low, partition := "", ""
 	listed := map[string]bool{}
@@ -294,7 +305,7 @@ func (s *sim) checkLists(ctx context.Context, held map[string][]cell) error {
 
 // checkEntry holds an entry against what is folded from the device's leaves.
 func (s *sim) checkEntry(e engine.StoredEntry, held []cell) error {
-	floor := storedFloor(s.disk.raw)
+	floor := storedFloor(s.disk.raw[0])
 	m := s.momentAtRest(e.ID)
 	if e.Cut < m.cut || e.Cut > m.maybe {
 		return fmt.Errorf("%s: cut %d, deleted under %d", e.ID, e.Cut, m.cut)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"sluice/store"
 )
 
 // Retain raises the floor of retention, drops the tables of days below it, and
@@ -18,7 +20,20 @@ func (e *Engine) Retain(ctx context.Context) error {
 		return err
 	}
 	e.floor.Store(floor)
-	days, err := e.leafDays(ctx)
+	for _, rows := range e.config.Accounts {
+		if err := e.dropDays(ctx, rows, floor); err != nil {
+			return err
+		}
+	}
+	if err := e.journal.Drop(ctx, e.shards); err != nil {
+		return fmt.Errorf("free the journal: %w", err)
+	}
+	return nil
+}
+
+// dropDays drops the tables of days below the floor in one account.
+func (e *Engine) dropDays(ctx context.Context, rows store.Rows, floor int64) error {
+	days, err := leafDays(ctx, rows)
 	if err != nil {
 		return err
 	}
@@ -26,13 +41,10 @@ func (e *Engine) Retain(ctx context.Context) error {
 		if (d+1)*nanosPerDay > floor {
 			continue
 		}
-		if err := e.rows.DropTable(ctx, leafTable(d)); err != nil {
+		if err := rows.DropTable(ctx, leafTable(d)); err != nil {
 			return fmt.Errorf("drop %s: %w", leafTable(d), err)
 		}
 		e.log.Info("dropped a day below the floor of retention", "table", leafTable(d))
-	}
-	if err := e.journal.Drop(ctx, e.shards); err != nil {
-		return fmt.Errorf("free the journal: %w", err)
 	}
 	return nil
 }
@@ -53,11 +65,11 @@ func (e *Engine) oldestEpoch(ctx context.Context) (int64, error) {
 	return oldest, nil
 }
 
-// leafDays lists the days that have a table of leaves, ascending.
-func (e *Engine) leafDays(ctx context.Context) ([]int64, error) {
+// leafDays lists the days of which an account has a table of leaves, ascending.
+func leafDays(ctx context.Context, rows store.Rows) ([]int64, error) {
 	var days []int64
 	for token, first := "", true; first || token != ""; first = false {
-		tables, next, err := e.rows.Tables(ctx, leafTables, token)
+		tables, next, err := rows.Tables(ctx, leafTables, token)
 		if err != nil {
 			return nil, fmt.Errorf("list the tables of days: %w", err)
 		}

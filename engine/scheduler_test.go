@@ -77,7 +77,7 @@ type sim struct {
 	oracle *oracle
 
 	disk      *disk
-	rows      *storetest.FaultyRows
+	rows      []*storetest.FaultyRows // of each account
 	floating  []*storetest.Floating
 	processes []*process
 	actors    []*actor
@@ -172,7 +172,7 @@ type actor struct {
 func (a *actor) start(task func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel, a.busy, a.dead, a.dying, a.faulted = cancel, true, false, false, false
-	a.doing, a.opened, a.floor = "", "", storedFloor(a.sim.disk.raw)
+	a.doing, a.opened, a.floor = "", "", storedFloor(a.sim.disk.raw[0])
 	_, a.headed = a.sim.oldest(ctx)
 	a.next, a.stop = iter.Pull(func(yield func(struct{}) bool) {
 		a.yield = yield
@@ -220,7 +220,7 @@ func (p *process) crash() {
 }
 
 func (p *process) restart() {
-	p.engine, p.journal = nil, p.sim.disk.journal(p)
+	p.engine, p.journal = nil, nil
 }
 
 var errCrashed = errors.New("the process crashed")

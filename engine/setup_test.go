@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -21,11 +22,11 @@ const (
 	fencedOnPebble = "fenced on pebble" // … over the embedded store's rows
 )
 
-const simShards = 2
-
 // setup is what a world is made with.
 type setup struct {
 	journal   string
+	accounts  int
+	shards    int
 	powerCuts bool
 	retention time.Duration
 	buckets   int
@@ -43,8 +44,10 @@ func drawSetup(d dice, journal string) setup {
 	s := setup{journal: journal, buckets: 1, fences: 1 + d.pick(3), tailBytes: 128 << 20}
 	s.powerCuts = journal != fencedOnMemory && d.rare(2)
 	s.retention = []time.Duration{0, 23*time.Hour + 30*time.Minute, 12 * time.Hour, 47*time.Hour + 30*time.Minute}[d.pick(4)]
+	s.accounts, s.shards = 1, 2
 	if journal != embedded {
-		s.buckets = 1 + d.pick(3)
+		s.buckets, s.accounts = 1+d.pick(3), 1+d.pick(3)
+		s.shards = max(s.accounts, 2)
 	}
 	if d.rare(2) {
 		s.tailBytes = 1000
@@ -70,8 +73,8 @@ func drawSetup(d dice, journal string) setup {
 type disk struct {
 	sim    *sim
 	fs     *vfs.MemFS
-	store  *pebble.Store
-	raw    store.Rows
+	stores []*pebble.Store // of each account
+	raw    []store.Rows
 	bare   store.Journal            // as raw
 	faulty *storetest.FaultyJournal // of the embedded store
 }
@@ -79,7 +82,9 @@ type disk struct {
 func openDisk(s *sim) (*disk, error) {
 	d := &disk{sim: s}
 	if s.setup.journal == fencedOnMemory {
-		d.raw = &storetest.Memory{}
+		for range s.setup.accounts {
+			d.raw = append(d.raw, &storetest.Memory{})
+		}
 		d.wrap()
 		return d, nil
 	}
@@ -90,15 +95,18 @@ func openDisk(s *sim) (*disk, error) {
 	return d, d.open()
 }
 
-func (d *disk) open() (err error) {
-	d.store, err = pebble.Open("data", pebble.Options{
-		FS: d.fs, Now: func() time.Time { return d.sim.now }, CacheBytes: 1 << 20, MemTableBytes: 256 << 10, MinFree: -1,
-		OnFatal: func(err error) { d.sim.fail("the embedded store failed: %v", err) },
-	})
-	if err != nil {
-		return err
+func (d *disk) open() error {
+	d.stores, d.raw = nil, nil
+	for i := range d.sim.setup.accounts {
+		s, err := pebble.Open(fmt.Sprint("data", i), pebble.Options{
+			FS: d.fs, Now: func() time.Time { return d.sim.now }, CacheBytes: 1 << 20, MemTableBytes: 256 << 10, MinFree: -1,
+			OnFatal: func(err error) { d.sim.fail("the embedded store failed: %v", err) },
+		})
+		if err != nil {
+			return err
+		}
+		d.stores, d.raw = append(d.stores, s), append(d.raw, s.Rows())
 	}
-	d.raw = d.store.Rows()
 	d.wrap()
 	return nil
 }
@@ -106,31 +114,29 @@ func (d *disk) open() (err error) {
 func (d *disk) wrap() {
 	s := d.sim
 	if s.setup.journal == embedded {
-		d.bare = d.store.Journal()
+		d.bare = d.stores[0].Journal()
 	} else {
-		d.bare, _ = fenced.New(func(int) store.Rows { return d.raw }, fenced.Options{Random: nonces{s}})
+		d.bare, _ = fenced.New(func(shard int) store.Rows { return d.raw[shard%len(d.raw)] }, fenced.Options{Random: nonces{s}})
 	}
-	s.rows = storetest.NewFaultyRows(&watchedRows{d.raw, s}, s.hook)
-	s.floating = []*storetest.Floating{&s.rows.Floating}
+	s.rows, s.floating = nil, nil
+	for _, raw := range d.raw {
+		rows := storetest.NewFaultyRows(&watchedRows{raw, s}, s.hook)
+		s.rows, s.floating = append(s.rows, rows), append(s.floating, &rows.Floating)
+	}
 	if s.setup.journal == embedded {
-		d.faulty = storetest.NewFaultyJournal(&watchedJournal{d.store.Journal(), s}, s.hook)
+		d.faulty = storetest.NewFaultyJournal(&watchedJournal{d.bare, s}, s.hook)
 		s.floating = append(s.floating, &d.faulty.Floating)
 	}
 }
 
 // journal is what a process that starts opens.
-func (d *disk) journal(p *process) store.Journal {
+func (d *disk) journal(p *process, rows func(int) store.Rows) (store.Journal, error) {
 	if d.faulty != nil {
-		return d.faulty
+		return d.faulty, nil
 	}
-	rows := d.sim.rows
-	j, err := fenced.New(func(int) store.Rows { return rows }, fenced.Options{
+	return fenced.New(rows, fenced.Options{
 		Fences: d.sim.setup.fences, Attempts: 4, Now: p.now, Sleep: p.sleep, Random: nonces{d.sim},
 	})
-	if err != nil {
-		d.sim.fail("open the journal: %v", err)
-	}
-	return j
 }
 
 // nonces never come twice.
@@ -146,19 +152,21 @@ func (n nonces) Read(b []byte) (int, error) {
 
 // powerCut leaves what was synced, and of the rest any part.
 func (d *disk) powerCut(s *sim) error {
-	old, fs := d.store, d.fs.CrashClone(vfs.CrashCloneCfg{
+	old, fs := d.stores, d.fs.CrashClone(vfs.CrashCloneCfg{
 		UnsyncedDataPercent: s.pick(101), RNG: rand.New(rand.NewPCG(uint64(s.pick(256)), 1)),
 	})
-	if err := old.Close(); err != nil {
-		return err
+	for _, s := range old {
+		if err := s.Close(); err != nil {
+			return err
+		}
 	}
 	d.fs = fs
 	return d.open()
 }
 
 func (d *disk) close() {
-	if d.store != nil {
-		_ = d.store.Close()
+	for _, s := range d.stores {
+		_ = s.Close()
 	}
 }
 
@@ -203,8 +211,15 @@ func (s *sim) actor(role string, i int, assign func(*actor)) {
 func (p *process) config() engine.Config {
 	s := p.sim
 	c := engine.Config{
-		Rows: s.rows, Journal: p.journal, Now: p.now, NewID: func() string { return "store" },
-		Shards: simShards, Buckets: s.setup.buckets, Retention: s.setup.retention, TailBytes: s.setup.tailBytes, Parallel: 1,
+		Now: p.now, NewID: func() string { return "store" },
+		Journal: func(rows func(int) store.Rows) (j store.Journal, err error) {
+			p.journal, err = s.disk.journal(p, rows)
+			return p.journal, err
+		},
+		Shards: s.setup.shards, Buckets: s.setup.buckets, Retention: s.setup.retention, TailBytes: s.setup.tailBytes, Parallel: 1,
+	}
+	for _, rows := range s.rows {
+		c.Accounts = append(c.Accounts, rows)
 	}
 	c.SetLimits(s.setup.limits)
 	return c

@@ -61,7 +61,7 @@ func stuckEngine(t *testing.T) (*Engine, store.Journal) {
 		t.Fatal(err)
 	}
 	e, err := Open(context.Background(), Config{
-		Rows: rows, Journal: journal, Shards: 1, Now: time.Now, NewID: func() string { return "s" },
+		Accounts: []store.Rows{rows}, Journal: Given(journal), Shards: 1, Now: time.Now, NewID: func() string { return "s" },
 	})
 	if err != nil {
 		t.Fatal(err)

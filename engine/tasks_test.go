@@ -24,17 +24,23 @@ type memory struct {
 	uses  int
 }
 
-// simDevices are two of each shard. One is the beginning of another.
-var simDevices = [simShards][]string{{}, {}}
+// simDevices are two of each shard, by the number of shards. One is the
+// beginning of another.
+var simDevices = map[int][][]string{}
 
 func init() {
-	for _, id := range []string{"pump-1", "pump-10", "fan-2", "a", "pump-2", "z9", "pump-1.b"} {
-		shard := engine.Place(id, simShards)
-		if len(simDevices[shard]) < 2 {
-			simDevices[shard] = append(simDevices[shard], id)
+	for shards := 2; shards <= 3; shards++ {
+		devices := make([][]string, shards)
+		for _, id := range []string{"pump-1", "pump-10", "fan-2", "a", "pump-2", "z9", "pump-1.b", "b", "c"} {
+			if shard := engine.Place(id, shards); len(devices[shard]) < 2 {
+				devices[shard] = append(devices[shard], id)
+			}
 		}
+		simDevices[shards] = devices
 	}
 }
+
+func (s *sim) device(shard int) string { return simDevices[s.setup.shards][shard][s.pick(2)] }
 
 var simMetrics = []string{"a", "long", "temp-1", "ok", "b"}
 
@@ -138,7 +144,7 @@ func (p *op) String() string {
 
 // newOp makes up readings of one shard.
 func (s *sim) newOp(p *process) *op {
-	o := &op{shard: s.pick(simShards), sent: never, acked: never}
+	o := &op{shard: s.pick(s.setup.shards), sent: never, acked: never}
 	var readings []telemetry.Reading
 	for range 1 + s.pick(5) {
 		readings = append(readings, s.newReading(o.shard, p))
@@ -148,7 +154,7 @@ func (s *sim) newOp(p *process) *op {
 }
 
 func (s *sim) newReading(shard int, p *process) telemetry.Reading {
-	r := telemetry.Reading{Device: simDevices[shard][s.pick(2)], Time: s.newTime(), Stamp: p.take()}
+	r := telemetry.Reading{Device: s.device(shard), Time: s.newTime(), Stamp: p.take()}
 	if s.rare(4) {
 		s.tie(&r, shard)
 	}
@@ -224,7 +230,7 @@ func (s *sim) newValue(metric string) telemetry.Value {
 
 // compact is a compactor's task.
 func (a *actor) compact() {
-	shard, all := a.sim.pick(simShards), a.sim.rare(2)
+	shard, all := a.sim.pick(a.sim.setup.shards), a.sim.rare(2)
 	if a.sim.rare(1) {
 		shard = 0 // together with the other one
 	}
@@ -279,8 +285,8 @@ func (a *actor) keep() {
 
 func (a *actor) delete() {
 	s := a.sim
-	shard := s.pick(simShards)
-	device := simDevices[shard][s.pick(2)]
+	shard := s.pick(s.setup.shards)
+	device := s.device(shard)
 	stamp := a.process.take() - telemetry.Stamp(s.pick(4))*telemetry.Stamp(20*time.Second)
 	p := &op{shard: shard, devices: []block.Device{{ID: device, Cut: stamp}}, sent: s.step, acked: never}
 	s.oracle.add(p)
@@ -304,7 +310,7 @@ func (a *actor) delete() {
 // read is a reader's task: a question to a View, which may be an old one.
 func (a *actor) read() {
 	s := a.sim
-	device := simDevices[s.pick(simShards)][s.pick(2)]
+	device := s.device(s.pick(s.setup.shards))
 	ask := []func(context.Context, string, *engine.View){a.readSpan, a.readSpan, a.info, a.list, a.readPages}[s.pick(5)]
 	again := a.view != nil && a.uses < 4 && s.rare(1)
 	a.start(func(ctx context.Context) {
@@ -330,7 +336,7 @@ func (a *actor) moment(ctx context.Context, v *engine.View, device string) (mome
 		return moment{}, false
 	}
 	s := a.sim
-	highest := storedFloor(s.disk.raw)
+	highest := storedFloor(s.disk.raw[0])
 	if floor > highest {
 		s.fail("%s: floor %s is above the stored one %s", a.name, clockText(floor), clockText(highest))
 	}
@@ -522,7 +528,7 @@ func (a *actor) unmerged(ctx context.Context, device string, v *engine.View, m m
 	}
 	held, err := s.held(device)
 	a.judge(err)
-	m.highest = max(m.highest, storedFloor(s.disk.raw))
+	m.highest = max(m.highest, storedFloor(s.disk.raw[0]))
 	a.judge(s.oracle.checkMerged(device, m, lowest, held))
 	return s.failure == nil
 }

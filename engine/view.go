@@ -124,7 +124,7 @@ func (v *View) device(ctx context.Context, id string) (deviceView, error) {
 		return d, err
 	}
 	t := tailOf(indexes, id)
-	e, listed, err := lists{v.engine.rows, partition(shard)}.entry(ctx, id)
+	e, listed, err := lists{v.engine.rows(shard), partition(shard)}.entry(ctx, id)
 	if err != nil {
 		return d, err
 	}
@@ -297,7 +297,7 @@ type listWalk struct {
 }
 
 func newListWalk(v *View, shard int, indexes []*tailIndex, prefix, after string) *listWalk {
-	w := &listWalk{lists: lists{v.engine.rows, partition(shard)}, shard: shard, prefix: prefix, indexes: indexes}
+	w := &listWalk{lists: lists{v.engine.rows(shard), partition(shard)}, shard: shard, prefix: prefix, indexes: indexes}
 	from := max(prefix, store.After(after))
 	for _, id := range tailIDs(indexes) {
 		if id >= from && strings.HasPrefix(id, prefix) {

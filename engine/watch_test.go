@@ -74,7 +74,7 @@ func (w *watchedRows) Commit(ctx context.Context, table, partition string, ops [
 		if err == nil {
 			w.tiles(table, partition)
 		}
-	case table == engine.ConfigTable && err == nil:
+	case table == engine.ConfigTable && err == nil && ops[0].Key == engine.FloorKey:
 		w.sim.checkFloor(before, w.floor(table))
 		w.sim.checkBehind(ctx, before, w.floor(table))
 	case table == "sluiceheads":
@@ -216,7 +216,7 @@ func (s *sim) checkBehind(ctx context.Context, before, floor int64) {
 // shard has none.
 func (s *sim) oldest(ctx context.Context) (time.Time, bool) {
 	oldest := int64(1) << 62
-	for shard := range simShards {
+	for shard := range s.setup.shards {
 		head, err := s.disk.bare.Head(ctx, shard)
 		if err != nil || len(head.Epochs) == 0 {
 			return time.Time{}, false

@@ -18,6 +18,7 @@ import (
 	"sluice/ingest"
 	"sluice/internal/settings"
 	"sluice/query"
+	"sluice/store"
 	"sluice/store/pebble"
 	"sluice/telemetry"
 )
@@ -101,7 +102,7 @@ func openStore(s settings.Settings, log *slog.Logger, fatal func(error)) (*pebbl
 
 func engineConfig(s settings.Settings, db *pebble.Store, log *slog.Logger) engine.Config {
 	c := engine.Config{
-		Rows: db.Rows(), Journal: db.Journal(), Now: time.Now, NewID: rand.Text,
+		Accounts: []store.Rows{db.Rows()}, Journal: engine.Given(db.Journal()), Now: time.Now, NewID: rand.Text,
 		Shards: s.Shards, Merge: s.Merge, Logger: log,
 		TailBytes: share(s, 8, 128*settings.MiB),
 		Parallel:  max(runtime.GOMAXPROCS(0)/2, 1),

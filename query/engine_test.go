@@ -20,6 +20,7 @@ import (
 
 	"sluice/engine"
 	"sluice/internal/httperr"
+	"sluice/store"
 	"sluice/store/pebble"
 	"sluice/telemetry"
 	"sluice/telemetry/block"
@@ -46,7 +47,7 @@ func newWorld(t tester, options Options) *world {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	e, err := engine.Open(context.Background(), engine.Config{
-		Rows: s.Rows(), Journal: s.Journal(), Now: now, Shards: 2, NewID: func() string { return "query-test" },
+		Accounts: []store.Rows{s.Rows()}, Journal: engine.Given(s.Journal()), Now: now, Shards: 2, NewID: func() string { return "query-test" },
 	})
 	if err != nil {
 		t.Fatalf("%v", err)

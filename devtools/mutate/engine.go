@@ -59,12 +59,12 @@ func (e *Engine) oldHead(ctx context.Context, shard int) (store.Head, error) {
 		return d, err
 	}
 	t := tailOf(indexes, id)
-	e, listed, err := lists{v.engine.rows, partition(shard)}.entry(ctx, id)
+	e, listed, err := lists{v.engine.rows(shard), partition(shard)}.entry(ctx, id)
 	if err != nil {
 		return d, err
 	}
 `,
-		`e, listed, err := lists{v.engine.rows, partition(shard)}.entry(ctx, id)
+		`e, listed, err := lists{v.engine.rows(shard), partition(shard)}.entry(ctx, id)
 	if err != nil {
 		return d, err
 	}
