@@ -12,11 +12,17 @@ import (
 const (
 	firstPause = 20 * time.Millisecond
 	maxPause   = time.Second
+	maxSilent  = 1 // how often what was not answered is sent again
 )
 
 // Append implements store.Journal. Entries that do not fit into one transaction
 // are committed by several, one after the other, each durable when the next one
 // begins.
+//
+// A store tries again by itself, within ctx, what is worth it. What it then
+// gives up with (ErrThrottled, ErrUnavailable, ErrDenied) is returned at once, so
+// that an outage is not waited for twice. ErrNoAnswer may also mean that the
+// epoch was sealed while the store tried again: that is sent once more.
 func (j *Journal) Append(ctx context.Context, shard int, entries []store.Entry) error {
 	err := checkShard(shard)
 	if err == nil {
@@ -37,15 +43,18 @@ func (j *Journal) Append(ctx context.Context, shard int, entries []store.Entry) 
 // is sealed, gone, or did not answer, again in the one that the head names
 // then. The rows keep their keys: a copy that lands late overwrites itself.
 func (j *Journal) commit(ctx context.Context, shard int, rows []store.Op) error {
-	fence := j.roll(maxFences)
+	fence, silent := j.roll(maxFences), 0
 	for attempt := 1; ; attempt++ {
 		err := j.send(ctx, shard, rows, fence)
+		if errors.Is(err, store.ErrNoAnswer) {
+			silent++
+		}
 		switch {
 		case err == nil:
 			return nil
 		case hopeless(err) || ctx.Err() != nil:
 			return err
-		case attempt >= j.opts.Attempts:
+		case attempt >= j.opts.Attempts || silent > maxSilent:
 			return fmt.Errorf("%d attempts: %w", attempt, err)
 		}
 		fence++
@@ -82,9 +91,13 @@ func unanswered(err error) bool {
 	return errors.Is(err, store.ErrNoAnswer) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// hopeless says whether another attempt would fail alike.
+// hopeless says whether another attempt would fail alike, or the store has made
+// its own.
 func hopeless(err error) bool {
-	for _, e := range []error{store.ErrInvalid, store.ErrTooLarge, store.ErrFormat, store.ErrCorrupt} {
+	for _, e := range []error{
+		store.ErrInvalid, store.ErrTooLarge, store.ErrFormat, store.ErrCorrupt,
+		store.ErrThrottled, store.ErrUnavailable, store.ErrDenied,
+	} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -136,7 +136,7 @@ func (w *world) verdict() storetest.Verdict {
 		return storetest.Pass()
 	}
 	return rapid.SampledFrom([]storetest.Verdict{
-		storetest.Float(), storetest.Float(), storetest.Lose(), storetest.Cut(0), storetest.Cut(1),
+		storetest.Float(), storetest.Float(), storetest.Lose(), storetest.Twin(), storetest.Twin(), storetest.Cut(0), storetest.Cut(1),
 		storetest.Fail(store.ErrThrottled), storetest.Fail(store.ErrUnavailable),
 	}).Draw(w.rt, "verdict")
 }

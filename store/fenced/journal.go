@@ -32,7 +32,9 @@ type Options struct {
 	// Fences is the number of fences of the epochs that this journal opens, 1 to
 	// 64; 0: 8. An epoch keeps the number that it was opened with.
 	Fences int
-	// Attempts is how often Append sends a transaction before it gives up; 0: 8.
+	// Attempts is how often Append sends a transaction that is refused because the
+	// epoch was sealed or a fence was in use, before it gives up; 0: 8. What the
+	// store did not answer is sent again once: see Append.
 	Attempts int
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time

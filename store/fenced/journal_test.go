@@ -242,7 +242,7 @@ func TestAppendFences(t *testing.T) {
 	r.calls = nil
 	r.hook = func(storetest.Call) storetest.Verdict {
 		if len(r.calls) < 4 {
-			return storetest.Fail(store.ErrThrottled)
+			return storetest.Fail(store.ErrStale) // as where two transactions of one fence fail each other
 		}
 		return storetest.Pass()
 	}
@@ -289,8 +289,8 @@ func TestAppendGivesUp(t *testing.T) {
 	r := newRig(t, 2)
 	r.must(r.append("x"))
 	r.calls = nil
-	r.hook = func(storetest.Call) storetest.Verdict { return storetest.Fail(store.ErrThrottled) }
-	r.want(r.append("y"), store.ErrThrottled)
+	r.hook = func(storetest.Call) storetest.Verdict { return storetest.Fail(store.ErrStale) }
+	r.want(r.append("y"), store.ErrStale)
 	if len(r.calls) != 8 || len(r.slept) != 7 {
 		t.Fatalf("%d calls and %d pauses, want 8 and 7", len(r.calls), len(r.slept))
 	}
@@ -301,9 +301,39 @@ func TestAppendGivesUp(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	r.calls = nil
-	r.hook = func(storetest.Call) storetest.Verdict { cancel(); return storetest.Fail(store.ErrThrottled) }
-	if err := r.Append(ctx, 0, []store.Entry{{Data: []byte("y")}}); !errors.Is(err, store.ErrThrottled) || len(r.calls) != 1 {
+	r.hook = func(storetest.Call) storetest.Verdict { cancel(); return storetest.Fail(store.ErrStale) }
+	if err := r.Append(ctx, 0, []store.Entry{{Data: []byte("y")}}); !errors.Is(err, store.ErrStale) || len(r.calls) != 1 {
 		t.Fatalf("%v after %d calls, want one", err, len(r.calls))
+	}
+}
+
+// TestAppendLeavesRetriesToTheStore: what the store gave up is not tried again,
+// so that tries do not multiply and an outage ends with the caller's deadline;
+// what it did not answer is sent again once, for it may have been sealed.
+func TestAppendLeavesRetriesToTheStore(t *testing.T) {
+	for _, c := range []struct {
+		err   error
+		sends int
+	}{{store.ErrThrottled, 1}, {store.ErrUnavailable, 1}, {store.ErrDenied, 1}, {store.ErrNoAnswer, 2}} {
+		r := newRig(t, 2)
+		r.must(r.append("x"))
+		r.calls = nil
+		r.hook = func(c2 storetest.Call) storetest.Verdict {
+			if c2.Method == "Commit" {
+				return storetest.Fail(c.err)
+			}
+			return storetest.Pass()
+		}
+		r.want(r.append("y"), c.err)
+		sends := 0
+		for _, call := range r.calls {
+			if call.Method == "Commit" {
+				sends++
+			}
+		}
+		if sends != c.sends {
+			t.Errorf("%v: sent %d times, want %d", c.err, sends, c.sends)
+		}
 	}
 }
 

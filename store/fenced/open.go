@@ -47,8 +47,10 @@ func (j *Journal) raise(ctx context.Context, shard int, head store.Head) (store.
 	if err != nil {
 		return epoch, err
 	}
-	rows := j.rows(shard)
-	err = rows.Commit(ctx, p.table, p.partition, insertFences(p))
+	// Each insert is sent once: a copy that a client sends by itself and that lands
+	// after the seal would open the epoch again.
+	rows, once := j.rows(shard), store.Once(ctx)
+	err = rows.Commit(once, p.table, p.partition, insertFences(p))
 	if !errors.Is(err, store.ErrTableNotFound) {
 		return epoch, wrap("insert fences", err)
 	}
@@ -60,7 +62,7 @@ func (j *Journal) raise(ctx context.Context, shard int, head store.Head) (store.
 	if epoch, p, err = j.fresh(shard, head); err != nil {
 		return epoch, err
 	}
-	return epoch, wrap("insert fences", rows.Commit(ctx, p.table, p.partition, insertFences(p)))
+	return epoch, wrap("insert fences", rows.Commit(once, p.table, p.partition, insertFences(p)))
 }
 
 func insertFences(p place) []store.Op {

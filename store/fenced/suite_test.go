@@ -28,6 +28,11 @@ func TestConformance(t *testing.T) { storetest.RunJournal(t, inMemory) }
 
 func TestConformanceFaults(t *testing.T) { storetest.RunJournalFaults(t, inMemory) }
 
+// TestConformanceTwins: copies of writes that land late change nothing.
+func TestConformanceTwins(t *testing.T) {
+	storetest.RunJournalTwins(t, &storetest.Memory{}, over)
+}
+
 // fleet is several processes' journals over the same rows, used in turn, so
 // that each one's memory of the newest epoch is often old.
 type fleet struct {

@@ -14,6 +14,7 @@ type Call struct {
 	Context context.Context // the caller's, so that a test can tell who calls
 	Method  string          // of store.Rows or store.Journal
 	Write   bool            // it changes the store
+	Once    bool            // it is sent at most once (store.Once)
 
 	// Of store.Rows.
 	Table, Partition, Key string
@@ -45,6 +46,7 @@ type Verdict struct {
 	before error
 	after  error
 	float  bool
+	twin   bool
 	cut    bool
 	rows   int
 }
@@ -64,6 +66,11 @@ func Lose() Verdict { return Verdict{after: store.ErrNoAnswer} }
 // test says so (Floating.Land), or never. A read fails with
 // store.ErrUnavailable.
 func Float() Verdict { return Verdict{float: true} }
+
+// Twin does the call; a copy of it lands when the test says so (Floating.Land),
+// or never, as where a client or a proxy sends again what it was not sure of.
+// What is sent under store.Once has no copy.
+func Twin() Verdict { return Verdict{twin: true} }
 
 // Cut ends a page after at most that many rows (entries, names), also 0, with a
 // continuation. Other calls pass.
@@ -130,7 +137,7 @@ type faults struct {
 }
 
 func (f *faults) write(c Call, do func(context.Context) error) error {
-	c.Write = true
+	c.Write, c.Once = true, store.IsOnce(c.Context)
 	v := f.hook(c)
 	switch {
 	case v.before != nil:
@@ -140,6 +147,9 @@ func (f *faults) write(c Call, do func(context.Context) error) error {
 		return fault(c, store.ErrNoAnswer)
 	}
 	err := do(c.Context)
+	if v.twin && !c.Once {
+		f.add(floatingCall{c, do})
+	}
 	if v.after != nil {
 		return fault(c, v.after)
 	}

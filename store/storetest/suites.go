@@ -38,6 +38,14 @@ func RunJournalFaults(t *testing.T, open func(t *testing.T) store.Journal) {
 	runJournalFaults(t, open(t))
 }
 
+// RunJournalTwins runs a journal over rows of which each write is sent twice,
+// the second time late, unless it is sent under store.Once: no copy may let an
+// epoch that was sealed grow, or bring back what was removed. open returns the
+// journal of one more process over the rows that it is given.
+func RunJournalTwins(t *testing.T, rows store.Rows, open func(t *testing.T, rows store.Rows) store.Journal) {
+	runJournalTwins(t, rows, open)
+}
+
 type rowsCase struct {
 	name string
 	run  func(*testing.T, store.Rows)
