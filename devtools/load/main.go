@@ -26,19 +26,38 @@ type bench struct {
 	readings int
 	repeats  int
 	nab      string
+	plots    string // where charts are written; "": nowhere
 }
 
 type scenario struct {
-	name, about string
-	run         func(*bench) error
+	store, name, about string
+	run                func(*bench) error
 }
 
+// Stores that are measured. Which of them a scenario is about decides what is
+// run unless scenarios are named.
+const (
+	embedded  = "embedded"
+	simulated = "simulated"
+)
+
 var scenarios = []scenario{
-	{"arrays", "arrays of 500 readings of 50 devices, 8 connections", func(b *bench) error { return b.throughput("arrays of 500", 50, 10) }},
-	{"fleet", "bodies of 5,000 readings of 2,500 devices, 8 connections", func(b *bench) error { return b.throughput("bodies of 5,000", 2500, 2) }},
-	{"start", "exec to the first answer, on a store of a million readings", (*bench).start},
-	{"history", "a day of a device by how much history it has", (*bench).history},
-	{"disk", "bytes on disk a reading, NAB recordings and a fleet", (*bench).disk},
+	{embedded, "arrays", "arrays of 500 readings of 50 devices, 8 connections", func(b *bench) error { return b.throughput("arrays of 500", 50, 10) }},
+	{embedded, "fleet", "bodies of 5,000 readings of 2,500 devices, 8 connections", func(b *bench) error { return b.throughput("bodies of 5,000", 2500, 2) }},
+	{embedded, "start", "exec to the first answer, on a store of a million readings", (*bench).start},
+	{embedded, "history", "a day of a device by how much history it has", (*bench).history},
+	{embedded, "disk", "bytes on disk a reading, NAB recordings and a fleet", (*bench).disk},
+	{simulated, "operations", "operations of a table store, counted in simulated time", (*bench).sweeps},
+}
+
+// of are the names of a store's scenarios.
+func of(store string) (names []string) {
+	for _, s := range scenarios {
+		if s.store == store {
+			names = append(names, s.name)
+		}
+	}
+	return names
 }
 
 func main() {
@@ -51,21 +70,19 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) (err error) {
-	var names []string
-	for _, s := range scenarios {
-		names = append(names, s.name)
-	}
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	binary := flags.String("binary", "bin/handler", "the binary to measure")
 	readings := flags.Int("readings", 1_000_000, "readings of arrays, fleet and start")
 	repeats := flags.Int("repeats", 5, "starts of each kind")
-	which := flags.String("scenarios", strings.Join(names, ","), "which of the scenarios")
+	kind := flags.String("store", embedded, "the store to measure: "+embedded+", or "+simulated+" (tables in memory, counted)")
+	which := flags.String("scenarios", "", "which of the store's scenarios (all): "+strings.Join(of(embedded), ",")+"; "+strings.Join(of(simulated), ","))
+	plots := flags.String("plots", "", "folder for the charts of what is simulated")
 	folder := flags.String("folder", os.TempDir(), "where the data folders are made: on the disk to measure")
 	nab := flags.String("nab", "../shared/data/nab", "recordings of the Numenta Anomaly Benchmark")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	b := &bench{ctx: ctx, readings: *readings, repeats: *repeats, nab: *nab}
+	b := &bench{ctx: ctx, readings: *readings, repeats: *repeats, nab: *nab, plots: *plots}
 	if b.binary, err = filepath.Abs(*binary); err != nil {
 		return err
 	}
@@ -74,10 +91,22 @@ func run(ctx context.Context, args []string) (err error) {
 	}
 	defer func() { err = first(err, os.RemoveAll(b.folder)) }()
 	fmt.Printf("%s, %d processors, %s, load of the machine before: %s\n", time.Now().UTC().Format("2006-01-02 15:04"), runtime.NumCPU(), runtime.Version(), machineLoad())
-	for name := range strings.SplitSeq(*which, ",") {
-		i := slices.Index(names, name)
+	names := of(*kind)
+	if *which != "" {
+		names = strings.Split(*which, ",")
+	}
+	return b.runAll(*kind, names)
+}
+
+// runAll runs some of a store's scenarios.
+func (b *bench) runAll(store string, names []string) error {
+	if len(of(store)) == 0 {
+		return fmt.Errorf("store %q: %s or %s would be right", store, embedded, simulated)
+	}
+	for _, name := range names {
+		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.store == store && s.name == name })
 		if i < 0 {
-			return fmt.Errorf("scenario %q: some of %s would be right", name, strings.Join(names, ", "))
+			return fmt.Errorf("scenario %q: some of %s would be right", name, strings.Join(of(store), ", "))
 		}
 		fmt.Printf("\n### %s: %s\n\n", name, scenarios[i].about)
 		if err := scenarios[i].run(b); err != nil {

@@ -43,6 +43,12 @@ type StatusError struct {
 
 func (e *StatusError) Error() string { return fmt.Sprintf("status %d: %.500s", e.Status, e.Body) }
 
+// IsStatus says whether err is an answer with that status.
+func IsStatus(err error, status int) bool {
+	var e *StatusError
+	return errors.As(err, &e) && e.Status == status
+}
+
 // Post sends readings and returns the verdict; *StatusError if it is not 200.
 func (c Client) Post(ctx context.Context, path, contentType, encoding string, body []byte) (Verdict, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL+path, bytes.NewReader(body))
@@ -140,6 +146,27 @@ func (c Client) AwaitMerged(ctx context.Context) error {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the compactor: %w", ctx.Err())
+		}
+	}
+}
+
+// Ready asks whether readings can be accepted: nil, or *StatusError with the
+// reason.
+func (c Client) Ready(ctx context.Context) error { return c.Get(ctx, "/readyz", nil, &struct{}{}) }
+
+// AwaitReady returns once readings can be accepted.
+func (c Client) AwaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := c.Ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("wait until the service is ready: %w", err)
 		}
 	}
 }
