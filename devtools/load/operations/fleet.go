@@ -9,13 +9,14 @@ import (
 	"sluice/telemetry"
 )
 
-// Fleet is a number of devices that each send a body of Batch readings every
-// so often, at moments of their own.
+// Fleet is a number of devices that each send Batch readings every so often, at
+// moments of their own; or those behind a gateway together, in one body.
 type Fleet struct {
 	Name    string
 	Devices int
-	Every   time.Duration // between two bodies of a device
-	Batch   int           // readings of a body, spread over Every
+	Every   time.Duration // between two bodies
+	Batch   int           // a device's readings in a body, spread over Every
+	Gateway int           // devices that share a body; 0: each has its own
 }
 
 // PerSecond is how many readings the fleet sends a second.
@@ -42,15 +43,17 @@ func Reading(device int, at time.Time, dice *rand.Rand) telemetry.Reading {
 
 // arrivals are a fleet's bodies in order.
 type arrivals struct {
-	fleet  Fleet
-	dice   *rand.Rand
-	order  []int           // devices by their moments
-	moment []time.Duration // of each device, within Every
-	next   int             // bodies given so far
+	fleet   Fleet
+	dice    *rand.Rand
+	gateway int             // devices a body
+	order   []int           // senders by their moments
+	moment  []time.Duration // of each sender, within Every
+	next    int             // bodies given so far
 }
 
 func (f Fleet) arrivals() *arrivals {
-	a := &arrivals{fleet: f, dice: rand.New(rand.NewPCG(3, 4)), moment: make([]time.Duration, f.Devices)}
+	a := &arrivals{fleet: f, dice: rand.New(rand.NewPCG(3, 4)), gateway: max(f.Gateway, 1)}
+	a.moment = make([]time.Duration, (f.Devices+a.gateway-1)/a.gateway)
 	for i := range a.moment {
 		a.moment[i] = time.Duration(a.dice.Int64N(int64(f.Every)))
 		a.order = append(a.order, i)
@@ -66,11 +69,14 @@ func (a *arrivals) peek() time.Duration {
 
 // take returns the next body; begin is when the simulation began.
 func (a *arrivals) take(begin time.Time) []telemetry.Reading {
-	at, device := begin.Add(a.peek()), a.order[a.next%len(a.order)]
+	at, sender := begin.Add(a.peek()), a.order[a.next%len(a.order)]
 	a.next++
-	readings := make([]telemetry.Reading, a.fleet.Batch)
-	for i := range readings {
-		readings[i] = Reading(device, at.Add(-time.Duration(len(readings)-1-i)*a.fleet.Interval()), a.dice)
+	var readings []telemetry.Reading
+	for device := sender * a.gateway; device < min((sender+1)*a.gateway, a.fleet.Devices); device++ {
+		for i := range a.fleet.Batch {
+			back := time.Duration(a.fleet.Batch-1-i) * a.fleet.Interval()
+			readings = append(readings, Reading(device, at.Add(-back), a.dice))
+		}
 	}
 	return readings
 }

@@ -15,41 +15,51 @@ type group struct {
 
 	flushed bool
 	begun   time.Duration // when the last flush began
-	waiting []telemetry.Reading
-	bodies  []body
+	waiting []part
 }
 
-// body is a request that waits: when it came, and how many readings it has.
-type body struct {
-	at       time.Duration
-	readings int
+// request is a body that waits for its parts.
+type request struct {
+	at    time.Duration // when it came
+	left  int           // parts that are not durable yet
+	until time.Duration // when the last of the others was
+}
+
+// part is what a request has for one shard.
+type part struct {
+	request  *request
+	readings []telemetry.Reading
 }
 
 // due is when what waits is flushed; false if nothing does.
 func (g *group) due() (time.Duration, bool) {
-	if len(g.bodies) == 0 {
+	if len(g.waiting) == 0 {
 		return 0, false
 	}
-	at := g.bodies[0].at
+	at := g.waiting[0].request.at
 	if g.flushed {
 		at = max(at, g.begun+max(g.linger, g.commit))
 	}
 	return at, true
 }
 
-// put adds a body's readings, which are kept.
-func (g *group) put(at time.Duration, readings []telemetry.Reading) {
-	g.waiting = append(g.waiting, readings...)
-	g.bodies = append(g.bodies, body{at, len(readings)})
+// put adds a request's readings, which are kept.
+func (g *group) put(r *request, readings []telemetry.Reading) {
+	r.left++
+	g.waiting = append(g.waiting, part{r, readings})
 }
 
-// take begins the flush that is due at a time and returns its readings, and
-// how long each body will have waited for its answer.
-func (g *group) take(at time.Duration) ([]telemetry.Reading, []time.Duration) {
-	readings, waits := g.waiting, make([]time.Duration, len(g.bodies))
-	for i, b := range g.bodies {
-		waits[i] = at + g.commit - b.at
+// take makes the flush that is due at a time and returns its readings, and how
+// long the requests waited that have their answer now.
+func (g *group) take(at time.Duration) (readings []telemetry.Reading, waits []time.Duration) {
+	for _, p := range g.waiting {
+		readings = append(readings, p.readings...)
+		p.request.left--
+		p.request.until = max(p.request.until, at+g.commit)
+		if p.request.left == 0 {
+			waits = append(waits, p.request.until-p.request.at)
+		}
 	}
-	g.flushed, g.begun, g.waiting, g.bodies = true, at, nil, nil
+	g.flushed, g.begun, g.waiting = true, at, nil
 	return readings, waits
 }

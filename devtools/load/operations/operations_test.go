@@ -43,13 +43,42 @@ func TestGroup(t *testing.T) {
 			}
 			for _, at := range c.bodies {
 				flush(ms(at))
-				g.put(ms(at), []telemetry.Reading{{}})
+				g.put(&request{at: ms(at)}, []telemetry.Reading{{}})
 			}
 			flush(time.Hour)
 			if !slices.Equal(flushes, c.flushes) || !slices.Equal(waits, c.waits) {
 				t.Errorf("flushes at %v, waits %v; want %v, %v", flushes, waits, c.flushes, c.waits)
 			}
 		})
+	}
+}
+
+// A request that has parts in two shards has its answer with the later one.
+func TestRequestOfTwoShards(t *testing.T) {
+	slow, fast := group{linger: ms(100), commit: ms(10)}, group{commit: ms(10)}
+	slow.put(&request{}, nil)
+	slow.take(0)
+	r := &request{at: ms(20)}
+	slow.put(r, nil)
+	fast.put(r, nil)
+	if _, waits := fast.take(ms(20)); len(waits) != 0 {
+		t.Errorf("an answer after one of two parts: %v", waits)
+	}
+	at, _ := slow.due()
+	if _, waits := slow.take(at); !slices.Equal(waits, []time.Duration{ms(90)}) {
+		t.Errorf("waits %v", waits)
+	}
+}
+
+// A gateway sends what its devices have in one body.
+func TestGateways(t *testing.T) {
+	a := Fleet{Devices: 10, Every: time.Second, Batch: 1, Gateway: 4}.arrivals()
+	var sizes []int
+	for range 3 {
+		sizes = append(sizes, len(a.take(Noon)))
+	}
+	if slices.Sort(sizes); !slices.Equal(sizes, []int{2, 4, 4}) {
+		t.Errorf("bodies of %v readings", sizes)
 	}
 }
 

@@ -76,17 +76,22 @@ func Open(ctx context.Context, s Settings, open Store) (*World, error) {
 
 // Flush appends readings, a transaction a shard as the group commit does.
 func (w *World) Flush(ctx context.Context, readings []telemetry.Reading) error {
-	byShard := make([][]telemetry.Reading, w.Engine.Shards())
-	for _, r := range readings {
-		shard := w.Engine.Shard(r.Device)
-		byShard[shard] = append(byShard[shard], r)
-	}
-	for shard, part := range byShard {
+	for shard, part := range w.split(readings) {
 		if err := w.append(ctx, shard, part); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// split sorts readings by shard.
+func (w *World) split(readings []telemetry.Reading) [][]telemetry.Reading {
+	byShard := make([][]telemetry.Reading, w.Engine.Shards())
+	for _, r := range readings {
+		shard := w.Engine.Shard(r.Device)
+		byShard[shard] = append(byShard[shard], r)
+	}
+	return byShard
 }
 
 func (w *World) append(ctx context.Context, shard int, readings []telemetry.Reading) error {
@@ -152,12 +157,16 @@ func (w *World) MergeDue(ctx context.Context) error {
 // then.
 func (w *World) receive(ctx context.Context, until time.Duration) error {
 	for at := w.fleet.peek(); at < until; at = w.fleet.peek() {
-		readings := w.fleet.take(w.began)
-		shard := w.Engine.Shard(readings[0].Device)
-		if err := w.flushDue(ctx, shard, at); err != nil {
-			return err
+		r := &request{at: at}
+		for shard, part := range w.split(w.fleet.take(w.began)) {
+			if len(part) == 0 {
+				continue
+			}
+			if err := w.flushDue(ctx, shard, at); err != nil {
+				return err
+			}
+			w.groups[shard].put(r, part)
 		}
-		w.groups[shard].put(at, readings)
 	}
 	for shard := range w.groups {
 		if err := w.flushDue(ctx, shard, until); err != nil {
