@@ -39,29 +39,42 @@ var errAbandoned = errors.New("another compactor was first")
 // may be stopped anywhere and run by several processes at once. It returns the
 // number of entries merged.
 func (e *Engine) MergeShard(ctx context.Context, shard int) (int, error) {
+	merged, _, err := e.mergeShard(ctx, shard, pace{})
+	return merged, err
+}
+
+// mergeShard is MergeShard at a pace; more says that it ended before the work
+// did.
+func (e *Engine) mergeShard(ctx context.Context, shard int, p pace) (total int, more bool, err error) {
 	e.merging[shard].Lock()
 	defer e.merging[shard].Unlock()
-	total := 0
 	for abandoned := 0; abandoned < maxAbandoned; {
-		merged, more, err := e.mergeOnce(ctx, shard)
+		if p.over(ctx) {
+			return total, true, nil
+		}
+		merged, more, err := e.mergeOnce(ctx, shard, p.rest)
 		total += merged
 		switch {
 		case errors.Is(err, errAbandoned):
 			abandoned++
 			e.log.Debug("merge starts again", "shard", shard, "reason", err)
 		case err != nil || !more:
-			return total, err
+			return total, err != nil, err
 		default:
-			abandoned = 0
+			abandoned, p.rest = 0, 0 // the newest epoch is this run's own
 		}
 	}
-	return total, fmt.Errorf("merge shard %d: %w, %d times", shard, errAbandoned, maxAbandoned)
+	return total, true, fmt.Errorf("merge shard %d: %w, %d times", shard, errAbandoned, maxAbandoned)
 }
 
-// mergeOnce merges the oldest epochs; more says that others wait.
-func (e *Engine) mergeOnce(ctx context.Context, shard int) (merged int, more bool, err error) {
-	head, err := e.rotate(ctx, shard)
-	if err != nil || len(head.Epochs) < 2 {
+// mergeOnce merges the oldest epochs; more says that others wait. A shard at
+// rest is left as it is.
+func (e *Engine) mergeOnce(ctx context.Context, shard int, rest time.Duration) (merged int, more bool, err error) {
+	head, err := e.journal.Head(ctx, shard)
+	if err != nil || e.rests(head, rest) {
+		return 0, false, err
+	}
+	if head, err = e.rotate(ctx, shard, head); err != nil || len(head.Epochs) < 2 {
 		return 0, false, err
 	}
 	waiting := head.Epochs[:len(head.Epochs)-1]
@@ -78,13 +91,9 @@ func (e *Engine) mergeOnce(ctx context.Context, shard int) (merged int, more boo
 	return merged, len(waiting) > len(sealed), e.moveHead(ctx, shard, head, sealed)
 }
 
-// rotate opens the next epoch if there is something in the newest one, or if
-// it is old. It returns the head by which to merge.
-func (e *Engine) rotate(ctx context.Context, shard int) (store.Head, error) {
-	head, err := e.journal.Head(ctx, shard)
-	if err != nil {
-		return head, err
-	}
+// rotate opens the next epoch if there is something in the newest one of head,
+// or if it is old. It returns the head by which to merge.
+func (e *Engine) rotate(ctx context.Context, shard int, head store.Head) (store.Head, error) {
 	if len(head.Epochs) == 0 { // a journal frees nothing while a shard may still begin anywhere
 		return e.openNext(ctx, shard, head)
 	}

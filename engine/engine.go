@@ -191,48 +191,56 @@ func (e *Engine) Compact(ctx context.Context) error {
 	return errors.Join(e.mergeShards(ctx, true), e.Retain(ctx))
 }
 
+// mergeShards merges all shards, or those that have appended MergeBytes.
 func (e *Engine) mergeShards(ctx context.Context, all bool) error {
-	var group errgroup.Group
-	group.SetLimit(e.config.Parallel)
 	errs := make([]error, e.shards)
-	for shard := range e.shards {
-		if !all && e.appended[shard].Load() < e.config.MergeBytes {
-			continue
+	e.eachShard(func(shard int) {
+		if all || e.appended[shard].Load() >= e.config.MergeBytes {
+			_, _, errs[shard] = e.mergeAndTell(ctx, shard, pace{})
 		}
-		merge := func() error {
-			errs[shard] = e.mergeAndTell(ctx, shard)
-			return nil
-		}
-		if e.config.Parallel == 1 {
-			_ = merge()
-		} else {
-			group.Go(merge)
-		}
-	}
-	_ = group.Wait()
+	})
 	return errors.Join(errs...)
 }
 
-func (e *Engine) mergeAndTell(ctx context.Context, shard int) error {
+// eachShard does something for every shard, for Parallel of them at a time.
+func (e *Engine) eachShard(do func(shard int)) {
+	if e.config.Parallel == 1 {
+		for shard := range e.shards {
+			do(shard)
+		}
+		return
+	}
+	var group errgroup.Group
+	group.SetLimit(e.config.Parallel)
+	for shard := range e.shards {
+		group.Go(func() error {
+			do(shard)
+			return nil
+		})
+	}
+	_ = group.Wait()
+}
+
+func (e *Engine) mergeAndTell(ctx context.Context, shard int, p pace) (merged int, more bool, err error) {
 	begun := e.now()
 	size := e.appended[shard].Swap(0)
-	merged, err := e.mergeSafely(ctx, shard)
-	if err != nil {
+	merged, more, err = e.mergeSafely(ctx, shard, p)
+	if more {
 		e.appended[shard].Add(size)
 	} else if merged > 0 {
 		e.log.Debug("merged", "shard", shard, "entries", merged, "bytes", size, "took", e.now().Sub(begun))
 	}
 	e.status[shard].note(e.now(), err)
-	return err
+	return merged, more, err
 }
 
 // mergeSafely turns a panic into an error: a shard that cannot be merged must
 // not end the process, which goes on taking and answering readings.
-func (e *Engine) mergeSafely(ctx context.Context, shard int) (merged int, err error) {
+func (e *Engine) mergeSafely(ctx context.Context, shard int, p pace) (merged int, more bool, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("merge of shard %d panicked: %v\n%s", shard, r, debug.Stack())
+			more, err = true, fmt.Errorf("merge of shard %d panicked: %v\n%s", shard, r, debug.Stack())
 		}
 	}()
-	return e.MergeShard(ctx, shard)
+	return e.mergeShard(ctx, shard, p)
 }

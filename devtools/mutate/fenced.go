@@ -9,12 +9,24 @@ var fencedMutants = []mutant{
 		pkg: "./store/fenced", test: "^TestInterleaved$", args: []string{"-rapid.checks=250", "-rapid.shrinktime=1s", "-rapid.nofailfile"},
 	},
 	{
+		name: "fenced/fences-may-be-repeated", rule: "the fences' insert is sent once, so that no copy of it lands after the seal",
+		edits: []edit{{"store/fenced/open.go", `	rows, once := j.rows(shard), store.Once(ctx)`,
+			`	rows, once := j.rows(shard), ctx`}},
+		pkg: "./store/fenced", test: "^TestConformanceTwins$",
+	},
+	{
+		name: "fenced/retries-multiply", rule: "what the store gave up is not tried again",
+		edits: []edit{{"store/fenced/append.go", `		store.ErrThrottled, store.ErrUnavailable, store.ErrDenied,
+`, ``}},
+		pkg: "./store/fenced", test: "^TestAppendLeavesRetriesToTheStore$",
+	},
+	{
 		name: "fenced/open-twice", rule: "the fences are inserted once",
-		edits: []edit{{"store/fenced/open.go", `	err = rows.Commit(ctx, p.table, p.partition, insertFences(p))
+		edits: []edit{{"store/fenced/open.go", `	err = rows.Commit(once, p.table, p.partition, insertFences(p))
 	if !errors.Is(err, store.ErrTableNotFound) {`,
-			`	err = rows.Commit(ctx, p.table, p.partition, insertFences(p))
+			`	err = rows.Commit(once, p.table, p.partition, insertFences(p))
 	if errors.Is(err, store.ErrNoAnswer) {
-		if err = rows.Commit(ctx, p.table, p.partition, insertFences(p)); errors.Is(err, store.ErrExists) {
+		if err = rows.Commit(once, p.table, p.partition, insertFences(p)); errors.Is(err, store.ErrExists) {
 			err = nil
 		}
 	}
@@ -23,9 +35,9 @@ var fencedMutants = []mutant{
 	},
 	{
 		name: "fenced/name-unanswered", rule: "only fences whose insert was answered are named",
-		edits: []edit{{"store/fenced/open.go", `	err = rows.Commit(ctx, p.table, p.partition, insertFences(p))
+		edits: []edit{{"store/fenced/open.go", `	err = rows.Commit(once, p.table, p.partition, insertFences(p))
 	if !errors.Is(err, store.ErrTableNotFound) {`,
-			`	err = rows.Commit(ctx, p.table, p.partition, insertFences(p))
+			`	err = rows.Commit(once, p.table, p.partition, insertFences(p))
 	if errors.Is(err, store.ErrNoAnswer) {
 		err = nil
 	}
