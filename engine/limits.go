@@ -31,7 +31,7 @@ func defaultLimits() limits {
 	return limits{
 		leafRows:       1000,
 		leafBytes:      64 << 10,
-		leafMaxBytes:   800 << 10,
+		leafMaxBytes:   640 << 10, // in base64 and with its names it fits into a row
 		leafColumns:    200,
 		pageBytes:      48 << 10,
 		chunkBytes:     8 << 20,
