@@ -83,6 +83,9 @@ func CheckRow(r Row) error {
 	if n := r.Size(); n > MaxRow {
 		return fmt.Errorf("row %q: %d bytes, at most %d: %w", clip(r.Key), n, MaxRow, ErrTooLarge)
 	}
+	if n := r.jsonSize(); n > MaxRow {
+		return fmt.Errorf("row %q: %d bytes as JSON, at most %d: %w", clip(r.Key), n, MaxRow, ErrTooLarge)
+	}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -85,6 +86,16 @@ func TestCheckOpsIndex(t *testing.T) {
 	if !errors.As(err, &at) || at.Index != 2 {
 		t.Fatalf("%v, want an OpError of operation 2", err)
 	}
+}
+
+// TestCheckRowAsJSON: bytes are longer in base64, and that counts too.
+func TestCheckRowAsJSON(t *testing.T) {
+	row := store.Row{Partition: "p", Key: "k"}
+	for i := range store.MaxRow / store.MaxPropertyBytes * 3 / 4 {
+		wantErr(t, store.CheckRow(row), nil, "")
+		row.Properties = append(row.Properties, store.Property{Name: fmt.Sprintf("P%02d", i), Value: make([]byte, store.MaxPropertyBytes)})
+	}
+	wantErr(t, store.CheckRow(row), store.ErrTooLarge, "as JSON")
 }
 
 func TestPrefixEnd(t *testing.T) {

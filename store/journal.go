@@ -2,8 +2,9 @@ package store
 
 import "context"
 
-// MaxEntry is the most bytes that an entry's data may have.
-const MaxEntry = 896 << 10
+// MaxEntry is the most bytes that an entry's data may have: in base64 they fit
+// into a row.
+const MaxEntry = 720 << 10
 
 // Epoch is a stretch of a shard's journal. Its number orders it, its place is
 // the journal's own and never used again. An epoch that was sealed never

@@ -10,7 +10,7 @@ import "context"
 const (
 	MaxOps           = 100     // operations a transaction, each row once
 	MaxTransaction   = 4 << 20 // bytes a transaction, by WireSize
-	MaxRow           = 1 << 20 // bytes a row, by Row.Size
+	MaxRow           = 1 << 20 // bytes a row, by Row.Size, and also as JSON: which of them the service counts is not documented
 	MaxProperties    = 252     // properties a row
 	MaxPropertyBytes = 64 << 10
 	MaxPropertyText  = 32 << 10 // UTF-16 units of a string
@@ -25,9 +25,8 @@ type ETag string
 // AnyTag is the If-Match that any existing row meets.
 const AnyTag ETag = "*"
 
-// Property is a named value: string (UTF-8), bool, int64, float64 (finite) or
-// []byte. Names are
-// ASCII identifiers ([A-Za-z_][A-Za-z0-9_]*) of at most 255 characters and not
+// Property is a named value: string (UTF-8), bool, int64, float64 (finite; zero
+// may lose its sign) or []byte. Names are ASCII identifiers ([A-Za-z_][A-Za-z0-9_]*) of at most 255 characters and not
 // PartitionKey, RowKey, Timestamp or odata.etag.
 type Property struct {
 	Name  string

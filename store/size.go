@@ -82,6 +82,15 @@ func (o Op) WireSize(partition string) int {
 	return n
 }
 
+// jsonSize is at least the length of the row as JSON.
+func (r Row) jsonSize() int {
+	n := len(`{"PartitionKey":,"RowKey":}`) + jsonSize(r.Partition) + jsonSize(r.Key)
+	for _, p := range r.Properties {
+		n += wireProperty(p)
+	}
+	return n
+}
+
 // wireKey counts a key in the address, where each byte may be escaped, and in
 // the body.
 func wireKey(key string) int { return 3*len(key) + jsonSize(key) }

@@ -363,7 +363,7 @@ func TestAppendCalls(t *testing.T) {
 func TestTransactionsFull(t *testing.T) {
 	r := newRig(t, 8)
 	r.must(r.append("x"))
-	for _, tt := range []struct{ entries, bytes, want int }{{99, 1, 1}, {100, 1, 2}, {198, 1, 2}, {199, 1, 3}, {3, store.MaxEntry, 1}, {4, store.MaxEntry, 2}, {99, 28 << 10, 1}, {99, 40 << 10, 2}} {
+	for _, tt := range []struct{ entries, bytes, want int }{{99, 1, 1}, {100, 1, 2}, {198, 1, 2}, {199, 1, 3}, {4, store.MaxEntry, 1}, {5, store.MaxEntry, 2}, {99, 28 << 10, 1}, {99, 40 << 10, 2}} {
 		var flush []store.Entry
 		for i := range tt.entries {
 			flush = append(flush, store.Entry{Bucket: i, Data: make([]byte, tt.bytes)})

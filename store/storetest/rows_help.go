@@ -63,7 +63,8 @@ func wantNoRow(t tester, rows store.Rows, partition, key string) {
 	wantErr(t, err, store.ErrNotFound, "get %q %q", partition, key)
 }
 
-// sameProperties compares types and values, floats by their bits.
+// sameProperties compares types and values, floats by their bits but for the
+// sign of zero.
 func sameProperties(a, b []store.Property) bool {
 	return slices.EqualFunc(a, b, func(a, b store.Property) bool {
 		if x, ok := a.Value.([]byte); ok {
@@ -72,7 +73,7 @@ func sameProperties(a, b []store.Property) bool {
 		}
 		if x, ok := a.Value.(float64); ok {
 			y, ok := b.Value.(float64)
-			return ok && a.Name == b.Name && math.Float64bits(x) == math.Float64bits(y)
+			return ok && a.Name == b.Name && (x == y || math.Float64bits(x) == math.Float64bits(y))
 		}
 		return a == b
 	})

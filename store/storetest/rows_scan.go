@@ -106,7 +106,7 @@ func rowsPageBytes(t *testing.T, rows store.Rows) {
 	var want []string
 	for i := range 12 {
 		key := fmt.Sprintf("k%02d", i)
-		commit(t, rows, "p", op(store.Put, key, "", properties(14, noise(store.MaxPropertyBytes, uint64(i)))...))
+		commit(t, rows, "p", op(store.Put, key, "", properties(11, noise(store.MaxPropertyBytes, uint64(i)))...))
 		want = append(want, "p/"+key)
 	}
 	wantKeys(t, rows, store.Range{}, want...)

@@ -129,7 +129,8 @@ func rowsLimits(t *testing.T, rows store.Rows) {
 		"253 properties":             puts(1, properties(store.MaxProperties+1, true)...),
 		"a long string":              puts(1, store.Property{Name: "A", Value: text + "x"}),
 		"long bytes":                 puts(1, store.Property{Name: "A", Value: append(blob, 0)}),
-		"a row over 1 MiB":           puts(1, properties(16, blob)...),
+		"a row over 1 MiB":           puts(1, properties(16, strings.Repeat("x", store.MaxPropertyText))...),
+		"a row over 1 MiB as JSON":   puts(1, properties(12, blob)...),
 		"a transaction over 4 MiB":   puts(40, properties(2, blob)...),
 		"a transaction of big texts": puts(40, properties(2, text)...),
 	} {
@@ -139,22 +140,22 @@ func rowsLimits(t *testing.T, rows store.Rows) {
 	commit(t, rows, "p", puts(store.MaxOps)...)
 	commit(t, rows, long, put(long, "long"))
 	commit(t, rows, "q", puts(1, properties(store.MaxProperties, "x")...)...)
-	commit(t, rows, "r", puts(1, properties(15, blob)...)...)
+	commit(t, rows, "r", puts(1, properties(11, blob)...)...)
 	commit(t, rows, "s", puts(15, properties(1, text)...)...)
 	wantRow(t, rows, long, long, value("long")...)
 	wantRow(t, rows, "q", "k000", properties(store.MaxProperties, "x")...)
-	wantRow(t, rows, "r", "k000", properties(15, blob)...)
+	wantRow(t, rows, "r", "k000", properties(11, blob)...)
 	wantRow(t, rows, "s", "k014", properties(1, text)...)
 }
 
 func rowsTouchTooLarge(t *testing.T, rows store.Rows) {
 	newTable(t, rows, testTable)
 	blob := make([]byte, store.MaxPropertyBytes)
-	commit(t, rows, "p", op(store.Insert, "bytes", "", properties(14, blob)...), op(store.Insert, "many", "", properties(store.MaxProperties, true)...))
+	commit(t, rows, "p", op(store.Insert, "bytes", "", properties(10, blob)...), op(store.Insert, "many", "", properties(store.MaxProperties, true)...))
 	more := []store.Property{{Name: "Q1", Value: blob}, {Name: "Q2", Value: blob}}
 	wantRefused(t, rows, store.ErrTooLarge, 1, "p", put("other", "x"), op(store.Touch, "bytes", store.AnyTag, more...))
 	wantRefused(t, rows, store.ErrTooLarge, 0, "p", op(store.Touch, "many", store.AnyTag, more[0]))
-	wantRow(t, rows, "p", "bytes", properties(14, blob)...)
+	wantRow(t, rows, "p", "bytes", properties(10, blob)...)
 	wantNoRow(t, rows, "p", "other")
 	commit(t, rows, "p", op(store.Touch, "many", store.AnyTag, properties(3, "other type")...))
 }
