@@ -29,7 +29,7 @@ func newEcho(log *slog.Logger, p patience) *echo.Echo {
 		accessLog(log),
 		middleware.RecoverWithConfig(middleware.RecoverConfig{DisableStackAll: true, LogErrorFunc: logPanic(log)}),
 		noSniff,
-		middleware.GzipWithConfig(middleware.GzipConfig{Skipper: refusesGzip, MinLength: compressFrom, Level: gzip.BestSpeed}),
+		middleware.GzipWithConfig(middleware.GzipConfig{Skipper: staysPlain, MinLength: compressFrom, Level: gzip.BestSpeed}),
 		deadline(p),
 	)
 	return e
@@ -40,6 +40,7 @@ func newApp(h *house, l *life, log *slog.Logger, p patience) *echo.Echo {
 	e := newEcho(log, p)
 	e.Use(h.inflight.limit)
 	l.routes(e, h.ready)
+	registerTriggers(e, h.compact.Run, h.underHost, log)
 	e.Match([]string{http.MethodGet, http.MethodHead}, "/api/v1/status", statusHandler(h, l))
 	h.routes(e)
 	return e
@@ -64,8 +65,10 @@ func deadline(p patience) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			long := p.request
-			if isExport(c.Request()) {
-				long = p.export
+			if export, trigger := isExport(c.Request()), isTrigger(c.Request()); export || trigger {
+				if long = p.export; trigger {
+					long = p.trigger
+				}
 				// The time to read the request would end the context, too.
 				_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Time{})
 			}
@@ -84,6 +87,10 @@ func isExport(r *http.Request) bool {
 	format := r.URL.Query().Get("format")
 	return format == "csv" || format == "ndjson"
 }
+
+// staysPlain says whether an answer must not be compressed: the host takes
+// those of triggers only as they are.
+func staysPlain(c echo.Context) bool { return isTrigger(c.Request()) || refusesGzip(c) }
 
 // refusesGzip knows gzip;q=0 (RFC 9110 section 12.4.2), which echo takes for a
 // wish.

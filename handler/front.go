@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
@@ -9,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"sluice/internal/httperr"
+	"sluice/internal/invoke"
 )
 
 // life is what the process can say of itself at any time.
@@ -18,44 +21,82 @@ type life struct {
 }
 
 // front answers from the first moment on: the probes and the start page by
-// itself, everything else waits, bounded, until the store is open.
+// itself, everything else by the app of an open house. While there is none, calls
+// wait, bounded, for the first try to open one; after that they are sent home at
+// once, as nobody knows how long it takes.
 type front struct {
-	life   *life
-	wait   time.Duration
-	stall  time.Duration
-	early  http.Handler
-	app    atomic.Pointer[echo.Echo]
-	change chan struct{} // closed when the store is open, or will not be
+	life  *life
+	wait  time.Duration
+	stall time.Duration
+	early http.Handler
+	state atomic.Pointer[frontState]
 }
 
-func newFront(log *slog.Logger, p patience) *front {
-	f := &front{life: &life{started: time.Now()}, wait: p.opening, stall: p.stall, change: make(chan struct{})}
+// frontState is followed by another one when changed is closed.
+type frontState struct {
+	app     *echo.Echo // nil while the store is not open
+	reason  string     // why it is not; "" while that is not known
+	changed chan struct{}
+}
+
+var (
+	errStarting = errors.New("the store is being opened")
+	errNotOpen  = errors.New("the store is not open")
+)
+
+// retryOpen is how long clients are asked to wait while the store is away.
+const retryOpen = 5 * time.Second
+
+func newFront(log *slog.Logger, p patience, underHost bool) *front {
+	f := &front{life: &life{started: time.Now()}, wait: p.opening, stall: p.stall}
+	f.state.Store(&frontState{changed: make(chan struct{})})
 	early := newEcho(log, p)
-	f.life.routes(early, nil)
+	f.life.routes(early, func(context.Context) error { return f.whyNotOpen() })
+	registerTriggers(early, func(context.Context, invoke.Envelope) ([]string, error) { return nil, f.whyNotOpen() }, underHost, log)
 	early.Any("/*", func(echo.Context) error {
-		return httperr.Retry(httperr.Unavailable, time.Second, nil, "the store is not open: try again")
+		return httperr.Retry(httperr.Unavailable, retryOpen, nil, "the store is not open, /readyz says why: try again")
 	})
 	f.early = early
 	return f
 }
 
-// open lets requests through to app. It is called at most once.
-func (f *front) open(app *echo.Echo) {
-	f.app.Store(app)
-	close(f.change)
+// whyNotOpen is errStarting during the first try to open the store.
+func (f *front) whyNotOpen() error {
+	switch s := f.state.Load(); {
+	case s.app != nil:
+		return nil // just now
+	case s.reason != "":
+		return &notOpenError{s.reason}
+	}
+	return errStarting
 }
+
+type notOpenError struct{ reason string }
+
+func (e *notOpenError) Error() string { return errNotOpen.Error() + ": " + e.reason }
+func (e *notOpenError) Unwrap() error { return errNotOpen }
+
+// open lets requests through to app.
+func (f *front) open(app *echo.Echo) { f.change(app, "") }
+
+// shut keeps requests away from the store, and says why.
+func (f *front) shut(reason string) { f.change(nil, reason) }
 
 // stop makes the process unready, and sends home who waits for the store.
 func (f *front) stop() {
 	f.life.stopping.Store(true)
-	if f.app.Load() == nil {
-		close(f.change)
-	}
+	f.change(f.state.Load().app, "the process was asked to stop")
+}
+
+// change has one caller at a time.
+func (f *front) change(app *echo.Echo, reason string) {
+	before := f.state.Swap(&frontState{app: app, reason: reason, changed: make(chan struct{})})
+	close(before.changed)
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = &pacedWriter{ResponseWriter: w, stall: f.stall, moved: time.Now()}
-	app := f.app.Load()
+	app := f.state.Load().app
 	if app == nil && !isProbe(r.URL.Path) {
 		app = f.await(r)
 	}
@@ -66,16 +107,24 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	app.ServeHTTP(w, r)
 }
 
-// await returns the app as soon as there is one; nil if that takes too long.
+// await returns the app as soon as there is one; nil if that takes too long, or
+// the first try failed.
 func (f *front) await(r *http.Request) *echo.Echo {
 	timer := time.NewTimer(f.wait)
 	defer timer.Stop()
-	select {
-	case <-f.change:
-	case <-timer.C:
-	case <-r.Context().Done():
+	for {
+		s := f.state.Load()
+		if s.app != nil || s.reason != "" {
+			return s.app
+		}
+		select {
+		case <-s.changed:
+		case <-timer.C:
+			return nil
+		case <-r.Context().Done():
+			return nil
+		}
 	}
-	return f.app.Load()
 }
 
 func isProbe(path string) bool {

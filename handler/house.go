@@ -2,62 +2,64 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"io/fs"
+	"fmt"
 	"log/slog"
-	"os"
 	"runtime"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"sluice/compact"
 	"sluice/engine"
 	"sluice/ingest"
 	"sluice/internal/settings"
 	"sluice/query"
-	"sluice/store"
-	"sluice/store/pebble"
 	"sluice/telemetry"
 )
 
-// house is everything that stands on an open store. This is the only place
-// that names a concrete store.
+// house is everything that stands on an open store.
 type house struct {
-	store  *pebble.Store
-	engine *engine.Engine
-	ingest *ingest.Ingest
-	query  *query.Service
+	store   backend
+	engine  *engine.Engine
+	ingest  *ingest.Ingest
+	query   *query.Service
+	compact *compact.Trigger
 
+	underHost     bool
 	inflight      *inflight
 	compactor     sync.WaitGroup
 	stopCompactor context.CancelFunc
+	broken        chan error // the store cannot go on: it must be opened again
 }
 
-// openHouse opens the store and what stands on it. fatal is called when the
-// store cannot go on.
-func openHouse(ctx context.Context, s settings.Settings, log *slog.Logger, fatal func(error)) (*house, error) {
-	db, err := openStore(s, log, fatal)
-	if err != nil {
+// openHouse opens the store and what stands on it.
+func openHouse(ctx context.Context, s settings.Settings, storage storage, log *slog.Logger) (*house, error) {
+	h := &house{underHost: s.UnderHost(), inflight: newInflight(s), broken: make(chan error, 1)}
+	var err error
+	if h.store, err = storage.open(func(err error) { h.broken <- err }); err != nil {
 		return nil, err
 	}
-	e, err := engine.Open(ctx, engineConfig(s, db, log))
-	if err != nil {
-		if errors.Is(err, engine.ErrMismatch) {
-			err = &settingError{"SLUICE_SHARDS", err}
-		}
-		return nil, errors.Join(err, db.Close())
+	config := engineConfig(s, log)
+	h.store.configure(&config)
+	if h.engine, err = engine.Open(ctx, config); err != nil {
+		return nil, errors.Join(storage.explain(err), h.store.close())
 	}
-	h := &house{store: db, engine: e, inflight: newInflight(s)}
-	h.ingest = ingest.New(ingestConfig(s), e, newClock(e.LastSeen(), log), e.Floor)
-	h.query = query.New(func() query.Reader { return e.View() }, query.Options{Lateness: atLeast(s.Lateness), Log: log})
+	h.ingest = ingest.New(ingestConfig(s), h.engine, newClock(config.Now, h.engine.LastSeen(), log), h.engine.Floor)
+	h.query = query.New(func() query.Reader { return h.engine.View() }, query.Options{Lateness: atLeast(s.Lateness), Log: log})
+	h.compact = compact.New(h.engine, compact.Deadline, log)
 	compacting, stop := context.WithCancel(context.Background())
 	h.stopCompactor = stop
-	h.compactor.Go(func() { e.Run(compacting) })
+	if hasTicker(s) {
+		h.compactor.Go(func() { h.engine.Run(compacting) })
+	}
 	return h, nil
 }
+
+// hasTicker says whether the process merges by its own clock. On tables under
+// the host the timer's function does, once for all instances.
+func hasTicker(s settings.Settings) bool { return !s.UnderHost() || !s.OnTables() }
 
 // atLeast says no lateness as query has it: there 0 is the default.
 func atLeast(lateness time.Duration) time.Duration {
@@ -71,9 +73,9 @@ func atLeast(lateness time.Duration) time.Duration {
 // too, so after a clock went back they go on from where the store had come to;
 // one that is off by more than a day is left to be put right by hand, since
 // readings without a time get it from here.
-func newClock(lastSeen int64, log *slog.Logger) *telemetry.Clock {
-	clock := telemetry.NewClock(time.Now)
-	back := time.Duration(lastSeen - time.Now().UnixNano())
+func newClock(now func() time.Time, lastSeen int64, log *slog.Logger) *telemetry.Clock {
+	clock := telemetry.NewClock(now)
+	back := time.Duration(lastSeen - now().UnixNano())
 	switch {
 	case back > 24*time.Hour:
 		log.Warn("the clock is far behind the store's last use: until it is set, new readings may lose against old ones", "behind", back.String())
@@ -84,25 +86,9 @@ func newClock(lastSeen int64, log *slog.Logger) *telemetry.Clock {
 	return clock
 }
 
-func openStore(s settings.Settings, log *slog.Logger, fatal func(error)) (*pebble.Store, error) {
-	if err := os.MkdirAll(s.Data, 0o755); err != nil {
-		return nil, &settingError{"SLUICE_DATA", err}
-	}
-	db, err := pebble.Open(s.Data, pebble.Options{
-		Logger: log, OnFatal: fatal,
-		CacheBytes:    share(s, 32, 32*settings.MiB),
-		MemTableBytes: share(s, 64, 16*settings.MiB),
-		TailBytes:     share(s, 8, 128*settings.MiB),
-	})
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		return nil, &settingError{"SLUICE_DATA", err}
-	}
-	return db, err
-}
-
-func engineConfig(s settings.Settings, db *pebble.Store, log *slog.Logger) engine.Config {
+func engineConfig(s settings.Settings, log *slog.Logger) engine.Config {
 	c := engine.Config{
-		Accounts: []store.Rows{db.Rows()}, Journal: engine.Given(db.Journal()), Now: time.Now, NewID: rand.Text,
+		Now: time.Now, NewID: newID,
 		Shards: s.Shards, Merge: s.Merge, Logger: log,
 		TailBytes: share(s, 8, 128*settings.MiB),
 		Parallel:  max(runtime.GOMAXPROCS(0)/2, 1),
@@ -132,13 +118,27 @@ func (h *house) routes(e *echo.Echo) {
 }
 
 // ready says why readings cannot be accepted, if so.
-func (h *house) ready(context.Context) error { return h.store.Ready() }
+func (h *house) ready(ctx context.Context) error { return h.store.ready(ctx) }
 
 // close makes durable what waits for a flush, ends the compactor, and then the
-// store.
+// store. A store that breaks meanwhile is left as it is: calls inside of it may
+// never return.
 func (h *house) close(ctx context.Context) error {
-	err := h.ingest.Close(ctx)
-	h.stopCompactor()
-	h.compactor.Wait()
-	return errors.Join(err, h.store.Close())
+	done := make(chan error, 1)
+	go func() {
+		err := h.ingest.Close(ctx)
+		h.stopCompactor()
+		h.compactor.Wait()
+		done <- errors.Join(err, h.store.close())
+	}()
+	select {
+	case err := <-done:
+		return err
+	case err := <-h.broken:
+		return fmt.Errorf("the store broke: %w", err)
+	}
 }
+
+// abandon lets go of a house whose store is broken: whoever is in it gets errors,
+// or no answer until the request's deadline.
+func (h *house) abandon() { h.stopCompactor() }

@@ -4,6 +4,9 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"sluice/compact"
+	"sluice/internal/settings"
 )
 
 // patience is how long what may take.
@@ -12,25 +15,41 @@ type patience struct {
 	read    time.Duration // until its body is there too
 	request time.Duration // until it is answered
 	export  time.Duration // the same for answers that stream a whole range
+	trigger time.Duration // the same for the host's triggers
 	stall   time.Duration // until the client takes some more of its answer
 	idle    time.Duration // between two requests of a connection
 	opening time.Duration // a request waits for the store to open
 	drain   time.Duration // requests under way have when the process stops
 	flush   time.Duration // what they left behind, after that
+	try     time.Duration // one try to open the store
+	pause   backoff       // between two of them
 }
 
-// The Functions host gives a handler 30 s to listen, a call 230 s (its front
-// end) and on SIGTERM nothing: all of these are well below.
 var defaultPatience = patience{
 	header:  10 * time.Second,
 	read:    60 * time.Second,
 	request: 60 * time.Second,
 	export:  time.Hour,
+	trigger: compact.Deadline + 30*time.Second,
 	stall:   30 * time.Second,
 	idle:    120 * time.Second,
 	opening: 30 * time.Second,
 	drain:   15 * time.Second,
 	flush:   10 * time.Second,
+	try:     20 * time.Second,
+	pause:   backoff{500 * time.Millisecond, 15 * time.Second},
+}
+
+// patienceFor is the patience of a process alone, or of one under the Functions
+// host, which gives a call its functionTimeout (host.json; over it, it kills the
+// process and all other calls with it) and has a front end that gives it 230 s.
+// Both include the wait for the store.
+func patienceFor(s settings.Settings) patience {
+	p := defaultPatience
+	if s.UnderHost() {
+		p.export = 3 * time.Minute
+	}
+	return p
 }
 
 const maxHeaderBytes = 64 << 10

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -13,12 +14,12 @@ var home []byte
 
 // readiness is the answer of /readyz.
 type readiness struct {
-	Status string `json:"status"` // ready, degraded, starting, stopping, unready
+	Status string `json:"status"` // ready, starting, stopping, unready
 	Reason string `json:"reason,omitempty"`
 }
 
 // routes adds the start page and the probes. ready says why readings cannot be
-// accepted, if so; nil while there is no store.
+// accepted, if so.
 func (l *life) routes(e *echo.Echo, ready func(context.Context) error) {
 	get := []string{http.MethodGet, http.MethodHead}
 	e.Match(get, "/", func(c echo.Context) error { return c.HTMLBlob(http.StatusOK, home) })
@@ -34,14 +35,15 @@ func (l *life) routes(e *echo.Echo, ready func(context.Context) error) {
 }
 
 func (l *life) readiness(ctx context.Context, ready func(context.Context) error) readiness {
-	switch {
-	case l.stopping.Load():
+	if l.stopping.Load() {
 		return readiness{"stopping", "the process was asked to stop"}
-	case ready == nil:
-		return readiness{"starting", "the store is being opened"}
 	}
-	if err := ready(ctx); err != nil {
+	switch err := ready(ctx); {
+	case err == nil:
+		return readiness{Status: "ready"}
+	case errors.Is(err, errStarting):
+		return readiness{"starting", err.Error()}
+	default:
 		return readiness{"unready", err.Error()}
 	}
-	return readiness{Status: "ready"}
 }

@@ -21,6 +21,7 @@ import (
 var impatient = patience{
 	header: 300 * time.Millisecond, read: 600 * time.Millisecond, request: time.Second, export: 5 * time.Second,
 	stall: 300 * time.Millisecond, idle: time.Second, opening: 300 * time.Millisecond, drain: 500 * time.Millisecond, flush: time.Second,
+	trigger: 5 * time.Second, try: 2 * time.Second, pause: backoff{10 * time.Millisecond, 100 * time.Millisecond},
 }
 
 // inProcess serves with all that is real but the patience. stop returns the
@@ -33,9 +34,14 @@ func inProcess(t *testing.T, p patience, env ...string) (url string, log *logBoo
 	}
 	s.Limit(settings.GiB)
 	log = &logBook{}
+	logger := slog.New(slog.NewJSONHandler(log, nil))
+	storage, err := chooseStorage(s, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	code := make(chan int, 1)
-	go func() { code <- serve(ctx, s, slog.New(slog.NewJSONHandler(log, nil)), p) }()
+	go func() { code <- serve(ctx, s, storage, logger, p) }()
 	stopped := -1
 	stop = func() int {
 		cancel()
@@ -166,7 +172,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 // frontServer serves a front whose app a test opens.
 func frontServer(t *testing.T, p patience) (f *front, url string) {
 	log := slog.New(slog.DiscardHandler)
-	f = newFront(log, p)
+	f = newFront(log, p, false)
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
 	return f, server.URL
@@ -271,7 +277,7 @@ func TestDeadlines(t *testing.T) {
 func TestStreams(t *testing.T) {
 	t.Parallel()
 	log := slog.New(slog.DiscardHandler)
-	f := newFront(log, impatient)
+	f := newFront(log, impatient, false)
 	app := newEcho(log, impatient)
 	broke := make(chan error, 1)
 	app.GET("/slow", func(c echo.Context) error {

@@ -20,10 +20,23 @@ type status struct {
 }
 
 type storeState struct {
+	Kind  string    `json:"kind"` // embedded or tables
 	ID    string    `json:"id"`
 	Floor time.Time `json:"floor"` // nothing earlier is kept
-	Bytes uint64    `json:"bytes"`
-	Free  uint64    `json:"freeBytes"` // of the disk; 0 where it does not tell
+	// Of the embedded store: its files, and what is free of the disk (0 where it
+	// does not tell).
+	Bytes *uint64 `json:"bytes,omitempty"`
+	Free  *uint64 `json:"freeBytes,omitempty"`
+	// Of tables.
+	Accounts []accountState `json:"accounts,omitempty"`
+	Skew     *float64       `json:"clockSkewSeconds,omitempty"` // the store's clock minus this machine's
+}
+
+// accountState is what an account answered when it was last asked.
+type accountState struct {
+	Name      string `json:"name"`
+	Reachable bool   `json:"reachable"`
+	Reason    string `json:"reason,omitempty"`
 }
 
 type shard struct {
@@ -52,11 +65,10 @@ func (h *house) status(ctx context.Context) (status, error) {
 	if err != nil {
 		return status{}, err
 	}
-	used, free, err := h.store.DiskUsage()
-	if err != nil {
+	answer := status{Store: storeState{ID: e.StoreID, Floor: time.Unix(0, e.Floor).UTC()}}
+	if err := h.store.describe(ctx, &answer.Store); err != nil {
 		return status{}, err
 	}
-	answer := status{Store: storeState{ID: e.StoreID, Floor: time.Unix(0, e.Floor).UTC(), Bytes: used, Free: free}}
 	for _, s := range e.Shards {
 		answer.Shards = append(answer.Shards, shard{
 			Epochs: s.Epochs, Oldest: known(s.Oldest), Unmerged: s.Appended, LastMerged: known(s.LastMerged), LastError: s.LastError,

@@ -19,6 +19,8 @@ import (
 // Settings are those of this version: the table of docs/operations.md. Sizes
 // are bytes.
 type Settings struct {
+	// Tables are the accounts of Azure Tables; none: the embedded store.
+	Tables     Targets       `env:"SLUICE_TABLES" takes:"connection strings, UseDevelopmentStorage=true or https://account.table.core.windows.net, each once, with commas between them"`
 	Data       string        `env:"SLUICE_DATA" envDefault:"./data" takes:"a folder that can be written"`
 	Addr       string        `env:"SLUICE_ADDR" envDefault:"127.0.0.1:8080" takes:"a loopback address and a port, such as 127.0.0.1:8080: this version has no access control yet, so only this machine may reach it (for others put a proxy that authenticates in front)"`
 	Shards     int           `env:"SLUICE_SHARDS" envDefault:"8" takes:"a whole number from 1 to 256"`
@@ -46,7 +48,6 @@ type Settings struct {
 // Ignoring them would be worse than not starting: whoever sets one relies on it.
 // A value that says what is true today anyway is let through.
 var later = []struct{ name, truth string }{
-	{"SLUICE_TABLES", ""},
 	{"SLUICE_EVENTHUB", ""},
 	{"SLUICE_EVENTHUB_NAME", ""},
 	{"SLUICE_EVENTHUB__fullyQualifiedNamespace", ""},
@@ -66,6 +67,9 @@ var later = []struct{ name, truth string }{
 	{"SLUICE_LP_TAGS", ""},
 }
 
+// mergeOnTables is SLUICE_MERGE where each merge costs transactions.
+const mergeOnTables = time.Minute
+
 // Problems says what is wrong with the settings, a line each.
 type Problems []string
 
@@ -83,8 +87,11 @@ func Load(environ []string) (s Settings, warnings []string, err error) {
 	if len(problems) > 0 {
 		return Settings{}, nil, problems
 	}
-	return s, unknown(set), nil
+	return s, append(unknown(set), s.odd(set)...), nil
 }
+
+// OnTables says whether the store is Azure Tables, else it is the embedded one.
+func (s *Settings) OnTables() bool { return len(s.Tables) > 0 }
 
 // Listen is the address to listen on.
 func (s *Settings) Listen() string {
@@ -141,6 +148,7 @@ func parse(s *Settings, set map[string]string) (problems []string) {
 			reflect.TypeFor[time.Duration](): func(v string) (any, error) { return ParseDuration(v) },
 			reflect.TypeFor[Age]():           func(v string) (any, error) { return ParseAge(v) },
 			reflect.TypeFor[Size]():          func(v string) (any, error) { return ParseSize(v) },
+			reflect.TypeFor[Targets]():       func(v string) (any, error) { return ParseTargets(v) },
 		},
 	})
 	wrong := map[string]bool{}
@@ -153,6 +161,9 @@ func parse(s *Settings, set map[string]string) (problems []string) {
 			}
 			wrong[p.Name] = true
 		}
+	}
+	if s.OnTables() && set["SLUICE_MERGE"] == "" {
+		s.Merge = mergeOnTables
 	}
 	for name, ok := range s.inRange() {
 		wrong[name] = wrong[name] || !ok
@@ -186,15 +197,28 @@ func (s *Settings) inRange() map[string]bool {
 
 // contradictions are settings that are each right but not together.
 func (s *Settings) contradictions(set map[string]string) (problems []string) {
-	if s.UnderHost() && s.Environment != "Development" && set["SLUICE_TABLES"] == "" {
-		problems = append(problems, "SLUICE_TABLES: must be set under the Functions host, because an instance's disk is no store, "+
-			"and this version does not support it yet (AZURE_FUNCTIONS_ENVIRONMENT=Development lets it run with the embedded store)")
+	if s.UnderHost() && !s.development() && set["SLUICE_TABLES"] == "" {
+		problems = append(problems, "SLUICE_TABLES: must be set under the Functions host, because an instance's disk is no store "+
+			"(AZURE_FUNCTIONS_ENVIRONMENT=Development lets it run with the embedded store)")
 	}
 	if s.MaxDecoded < s.MaxBody && within(s.MaxBody, KiB, 256*MiB) && s.MaxDecoded >= KiB {
 		problems = append(problems, fmt.Sprintf("SLUICE_MAX_DECODED=%s: takes at least SLUICE_MAX_BODY, which is %s", quoted(set["SLUICE_MAX_DECODED"]), s.MaxBody))
 	}
 	return problems
 }
+
+// odd says what is right, but may not be what was meant.
+func (s *Settings) odd(set map[string]string) (warnings []string) {
+	if s.OnTables() && set["SLUICE_DATA"] != "" {
+		warnings = append(warnings, "SLUICE_DATA: ignored, as SLUICE_TABLES is set and the store is there")
+	}
+	if s.UnderHost() && !s.development() {
+		warnings = append(warnings, "there is no access control yet: whoever reaches the function app may read, write and delete")
+	}
+	return warnings
+}
+
+func (s *Settings) development() bool { return s.Environment == "Development" }
 
 // loopback says whether addr can be reached from this machine only. There is
 // no access control yet, so that nothing else is listened on.
@@ -212,8 +236,12 @@ func loopback(addr string) bool {
 
 func within[T int | time.Duration | Size](v, low, high T) bool { return low <= v && v <= high }
 
-// quoted shows a value in a line of its own, whatever is in it.
+// quoted shows a value in a line of its own, whatever is in it, unless it looks
+// like one with a secret.
 func quoted(v string) string {
+	if strings.ContainsAny(v, ";?@") || strings.Contains(strings.ToLower(v), "key=") || strings.Contains(v, "sig=") {
+		return "(not shown)"
+	}
 	if len(v) > 64 {
 		return strconv.Quote(v[:64]) + "…"
 	}

@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,30 @@ const diskInterval = time.Second
 
 func newDiskGuard(o Options, dir string) *diskGuard {
 	return &diskGuard{fs: o.FS, dir: dir, least: o.MinFree, start: time.Now()}
+}
+
+// tried is what a disk must take before a store that it has failed is opened
+// again.
+const tried = 4 << 20
+
+// tryDisk writes, syncs and removes a file.
+func tryDisk(o Options, dir string) error {
+	if err := newDiskGuard(o, dir).check(adds); err != nil {
+		return err
+	}
+	name := o.FS.PathJoin(dir, "try")
+	f, err := o.FS.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("try the disk: %w", err)
+	}
+	_, err = f.Write(make([]byte, tried))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close(), o.FS.Remove(name)); err != nil {
+		return fmt.Errorf("try the disk: %w", err)
+	}
+	return nil
 }
 
 // check asks the file system at most once a second. One that cannot tell is

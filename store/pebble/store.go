@@ -22,6 +22,7 @@ import (
 type Store struct {
 	dir     string
 	opts    Options
+	files   *cutFS
 	log     *slog.Logger
 	db      *pebbledb.DB
 	lock    *folderLock
@@ -36,6 +37,7 @@ type Store struct {
 	using   sync.RWMutex // held for reading by every call under way
 	closed  bool
 	closing sync.Once
+	burying sync.Once
 }
 
 // Open opens the folder dir, which is made if it is missing. It reads nothing
@@ -43,8 +45,6 @@ type Store struct {
 // which), store.ErrFormat if a newer version has written it.
 func Open(dir string, opts Options) (*Store, error) {
 	opts = opts.withDefaults()
-	s := &Store{dir: dir, opts: opts, log: opts.Logger}
-	s.failed.report = s.reportFailure
 	if err := makeFolder(opts.FS, dir); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -52,21 +52,37 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	s := newStore(dir, opts)
 	s.lock = lock
+	if err := s.start(); err != nil {
+		return nil, errors.Join(err, lock.release())
+	}
+	return s, nil
+}
+
+func newStore(dir string, opts Options) *Store {
+	files := &cutFS{FS: opts.FS}
+	opts.FS = files
+	s := &Store{dir: dir, opts: opts, files: files, log: opts.Logger}
+	s.failed.report = s.reportFailure
+	return s
+}
+
+// start opens the folder, of which the lock is held.
+func (s *Store) start() error {
 	if err := s.openLocked(); err != nil {
 		if s.db != nil {
 			err = errors.Join(err, s.db.Close())
 		}
-		return nil, errors.Join(fmt.Errorf("open store in %q: %w", dir, err), lock.release())
+		return fmt.Errorf("open store in %q: %w", s.dir, err)
 	}
 	s.reclaimer = newReclaimer(s.db, s.log)
-	return s, nil
+	return nil
 }
 
 func (s *Store) openLocked() error {
 	s.disk = newDiskGuard(s.opts, s.dir)
 	p := tuned(s.opts)
-	p.Lock = s.lock.lock
 	p.Logger = logAdapter{log: s.log, fail: s.failed.set}
 	p.EventListener = s.events()
 	db, err := pebbledb.Open(s.dir, p)
@@ -127,6 +143,49 @@ func (s *Store) close() error {
 		return errors.Join(fmt.Errorf("close store in %q: %w", s.dir, err), s.lock.release())
 	}
 	return s.lock.release()
+}
+
+// Reopen opens the folder again after the store has failed, in the same process
+// and as if that had been killed: nothing of the failed store changes a file any
+// more. It waits for what the system is writing at the moment. Calls that are
+// under way in the failed store get errors, or never return. onFatal is as in
+// Options. While the disk is still full or broken it is an error; then it may be
+// called again.
+func (s *Store) Reopen(onFatal func(error)) (*Store, error) {
+	s.failed.set(errCut)
+	s.files.cut()
+	s.burying.Do(func() { go s.bury() })
+	opts := s.opts
+	opts.FS, opts.OnFatal = s.files.FS, onFatal
+	if err := tryDisk(opts, s.dir); err != nil {
+		return nil, fmt.Errorf("open store again: %w", err)
+	}
+	again := newStore(s.dir, opts)
+	again.lock = s.lock
+	if err := again.start(); err != nil {
+		again.files.cut()
+		return nil, err
+	}
+	return again, nil
+}
+
+// bury frees what a failed store holds, as soon as nobody is in it.
+func (s *Store) bury() {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Debug("store: a failed store could not be closed", "error", fmt.Sprint(r))
+		}
+	}()
+	s.reclaimer.end()
+	for range 600 {
+		if s.using.TryLock() {
+			defer s.using.Unlock()
+			s.closed = true
+			_ = s.db.Close() // it fails: its files are taken away
+			return
+		}
+		time.Sleep(time.Second)
+	}
 }
 
 // use begins a call: end must be called if err is nil.

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+
+	"sluice/engine"
+	"sluice/internal/settings"
+)
+
+// storage is where the store is, as the settings say. This room is the only one
+// that names concrete stores: embedded and tables.
+type storage interface {
+	// name is for the log, without secrets.
+	name() string
+	// open opens it, without asking the network. broken is called at most once,
+	// when what was opened cannot go on; then open opens it again.
+	open(broken func(error)) (backend, error)
+	// explain names the setting that an error of the engine's opening is about, if
+	// it is one that the local disk shows to be wrong.
+	explain(err error) error
+	// isFinal says whether an error of the first opening ends the process.
+	isFinal(err error) bool
+}
+
+// backend is an open store.
+type backend interface {
+	// configure says over what the engine works, and by which clock.
+	configure(c *engine.Config)
+	// ready says why readings cannot be accepted, if so. It is cheap.
+	ready(ctx context.Context) error
+	// describe adds what there is to say to a status.
+	describe(ctx context.Context, s *storeState) error
+	close() error
+}
+
+func chooseStorage(s settings.Settings, log *slog.Logger) (storage, error) {
+	return &embedded{settings: s, log: log}, nil
+}
+
+func newID() string { return rand.Text() }

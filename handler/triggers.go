@@ -1,0 +1,29 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"sluice/compact"
+	"sluice/internal/invoke"
+)
+
+// The folders of the HTTP functions: where the host would call them if host.json
+// did not tell it to pass requests on as they are.
+var httpFunctions = []string{"ingest", "query"}
+
+// registerTriggers adds the paths by which the Functions host calls functions
+// that are no HTTP triggers, and what stands there for whoever else comes.
+func registerTriggers(e *echo.Echo, merge func(context.Context, invoke.Envelope) ([]string, error), underHost bool, log *slog.Logger) {
+	invoke.Function{Name: compact.Name, Limit: compact.MaxEnvelope, Run: merge}.Register(e, underHost, log)
+	if underHost {
+		invoke.RefuseWrapped(e, log, httpFunctions...)
+	}
+}
+
+func isTrigger(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.URL.Path == "/"+compact.Name
+}
