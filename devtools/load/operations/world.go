@@ -9,7 +9,6 @@ import (
 	"sluice/engine"
 	"sluice/store"
 	"sluice/store/fenced"
-	"sluice/store/storetest"
 	"sluice/telemetry"
 	"sluice/telemetry/block"
 )
@@ -32,7 +31,7 @@ type Store func(counter *Counter, now func() time.Time) (engine.Config, error)
 // Tables is a fenced journal over rows in memory, as on Azure Tables.
 func Tables(counter *Counter, now func() time.Time) (engine.Config, error) {
 	return engine.Config{
-		Accounts: []store.Rows{counter.Rows(&storetest.Memory{})},
+		Accounts: []store.Rows{counter.Rows(&partitions{})},
 		Journal: func(rows func(shard int) store.Rows) (store.Journal, error) {
 			return fenced.New(rows, fenced.Options{Now: now})
 		},
