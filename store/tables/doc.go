@@ -42,7 +42,7 @@
 //   - Everything else is final. Wrong keys and missing roles are
 //     store.ErrDenied, with the service's code and what to do.
 //
-// Under store.Once a request is sent once. (Where an identity's token was not
+// Under store.Once a write is sent once. (Where an identity's token was not
 // accepted and the service asks for another, which is to say that it did
 // nothing, azcore sends the request again with that one.)
 //

@@ -45,7 +45,7 @@ func (s *Store) do(ctx context.Context, c call) error {
 		if c.write && f.outcome == lost {
 			doubt = f.err
 		}
-		if f.outcome == refused || attempt == s.opts.Attempts || store.IsOnce(ctx) {
+		if f.outcome == refused || attempt == s.opts.Attempts || c.write && store.IsOnce(ctx) {
 			return c.verdict(f, doubt, attempt)
 		}
 		pause := max(wait, s.pause(attempt))
