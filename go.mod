@@ -2,6 +2,9 @@ module sluice
 
 go 1.26.0
 
+// Packages of npm, none of Go: ./... need not look through them.
+ignore ./devtools/node_modules
+
 require (
 	github.com/alecthomas/kong v1.17.0
 	github.com/caarlos0/env/v11 v11.4.2
