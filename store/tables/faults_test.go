@@ -61,7 +61,7 @@ type bystander struct {
 	ready []store.Op
 	op    func(tag store.ETag) store.Op
 	done  func(store.Row, error, store.ETag) bool // given the row, and its ETag before
-	twice bool // may be sent twice: its condition holds after it was done too
+	twice bool                                    // may be sent twice: its condition holds after it was done too
 }
 
 var (
