@@ -249,6 +249,9 @@ func TestExitCodes(t *testing.T) {
 		code int
 		want []string // in what it prints
 	}{
+		"accounts": {[]string{"SLUICE_TABLES=UseDevelopmentStorage=true,DefaultEndpointsProtocol=https;AccountName=a;AccountKey=c2VjcmV0!"}, nil, 2,
+			[]string{"SLUICE_TABLES: number 2 of 2: "}},
+		"account twice": {[]string{"SLUICE_TABLES=UseDevelopmentStorage=true,UseDevelopmentStorage=true;"}, nil, 2, []string{"SLUICE_TABLES: account devstoreaccount1 is given twice"}},
 		"several wrong settings": {[]string{"SLUICE_SHARDS=none", "SLUICE_RETENTION=1h", "SLUICE_TABLES=,"}, nil, 2,
 			[]string{"SLUICE_SHARDS=\"none\": takes ", "SLUICE_RETENTION=\"1h\": takes ", "SLUICE_TABLES="}},
 		"not loopback":         {[]string{"SLUICE_ADDR=0.0.0.0:0"}, nil, 2, []string{"SLUICE_ADDR=\"0.0.0.0:0\": takes a loopback address", "proxy"}},
@@ -274,6 +277,9 @@ func TestExitCodes(t *testing.T) {
 			p.begin()
 			code := p.code()
 			text := p.log.String() + p.stderr.String()
+			if strings.Contains(text, "c2VjcmV0") {
+				t.Error("shows a key:", text)
+			}
 			if code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)
 			}
@@ -286,14 +292,20 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestUnderTheFunctionsHostInDevelopment(t *testing.T) {
-	t.Parallel()
+func freePort(t *testing.T) string {
+	t.Helper()
 	free, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer free.Close()
 	_, port, _ := net.SplitHostPort(free.Addr().String())
-	_ = free.Close()
+	return port
+}
+
+func TestUnderTheFunctionsHostInDevelopment(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
 	p := serving(t, "FUNCTIONS_CUSTOMHANDLER_PORT="+port, "AZURE_FUNCTIONS_ENVIRONMENT=Development", "SLUICE_ADDR=0.0.0.0:1")
 	if !strings.HasSuffix(p.url, ":"+port) {
 		t.Error(p.url)

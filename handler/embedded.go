@@ -74,6 +74,8 @@ func (f folder) configure(c *engine.Config) {
 	c.Accounts, c.Journal = []store.Rows{f.Rows()}, engine.Given(f.Journal())
 }
 
+func (f folder) opened(*engine.Engine) {}
+
 func (f folder) ready(context.Context) error { return f.Ready() }
 
 func (f folder) describe(_ context.Context, s *storeState) (err error) {

@@ -46,9 +46,10 @@ func openHouse(ctx context.Context, s settings.Settings, storage storage, log *s
 	if h.engine, err = engine.Open(ctx, config); err != nil {
 		return nil, errors.Join(storage.explain(err), h.store.close())
 	}
+	h.store.opened(h.engine)
 	h.ingest = ingest.New(ingestConfig(s), h.engine, newClock(config.Now, h.engine.LastSeen(), log), h.engine.Floor)
 	h.query = query.New(func() query.Reader { return h.engine.View() }, query.Options{Lateness: atLeast(s.Lateness), Log: log})
-	h.compact = compact.New(h.engine, compact.Deadline, log)
+	h.compact = compact.New(h.engine, compact.Options{Rest: restOf(s), Log: log})
 	compacting, stop := context.WithCancel(context.Background())
 	h.stopCompactor = stop
 	if hasTicker(s) {
@@ -60,6 +61,15 @@ func openHouse(ctx context.Context, s settings.Settings, storage storage, log *s
 // hasTicker says whether the process merges by its own clock. On tables under
 // the host the timer's function does, once for all instances.
 func hasTicker(s settings.Settings) bool { return !s.UnderHost() || !s.OnTables() }
+
+// restOf is how long the trigger leaves a shard alone. Alone, whoever calls the
+// trigger means now.
+func restOf(s settings.Settings) time.Duration {
+	if s.UnderHost() {
+		return s.Merge
+	}
+	return 0
+}
 
 // atLeast says no lateness as query has it: there 0 is the default.
 func atLeast(lateness time.Duration) time.Duration {

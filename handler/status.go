@@ -29,6 +29,7 @@ type storeState struct {
 	Free  *uint64 `json:"freeBytes,omitempty"`
 	// Of tables.
 	Accounts []accountState `json:"accounts,omitempty"`
+	Reason   string         `json:"reason,omitempty"`           // why the shards could not be read
 	Skew     *float64       `json:"clockSkewSeconds,omitempty"` // the store's clock minus this machine's
 }
 
@@ -38,6 +39,9 @@ type accountState struct {
 	Reachable bool   `json:"reachable"`
 	Reason    string `json:"reason,omitempty"`
 }
+
+// statusWithin bounds how long a status waits for the store.
+const statusWithin = 5 * time.Second
 
 type shard struct {
 	Epochs     int        `json:"epochs"` // of the head
@@ -61,14 +65,18 @@ func statusHandler(h *house, l *life) echo.HandlerFunc {
 }
 
 func (h *house) status(ctx context.Context) (status, error) {
-	e, err := h.engine.Status(ctx)
-	if err != nil {
-		return status{}, err
-	}
-	answer := status{Store: storeState{ID: e.StoreID, Floor: time.Unix(0, e.Floor).UTC()}}
+	answer := status{Shards: []shard{}, Store: storeState{ID: h.engine.ID(), Floor: time.Unix(0, h.engine.Floor()).UTC()}}
 	if err := h.store.describe(ctx, &answer.Store); err != nil {
 		return status{}, err
 	}
+	within, cancel := context.WithTimeout(ctx, statusWithin)
+	defer cancel()
+	e, err := h.engine.Status(within)
+	if err != nil { // an operator asks just then
+		answer.Store.Reason = err.Error()
+		return answer, nil
+	}
+	answer.Store.Floor = time.Unix(0, e.Floor).UTC()
 	for _, s := range e.Shards {
 		answer.Shards = append(answer.Shards, shard{
 			Epochs: s.Epochs, Oldest: known(s.Oldest), Unmerged: s.Appended, LastMerged: known(s.LastMerged), LastError: s.LastError,

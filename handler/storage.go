@@ -28,6 +28,8 @@ type storage interface {
 type backend interface {
 	// configure says over what the engine works, and by which clock.
 	configure(c *engine.Config)
+	// opened tells it of the engine, before ready and describe are called.
+	opened(e *engine.Engine)
 	// ready says why readings cannot be accepted, if so. It is cheap.
 	ready(ctx context.Context) error
 	// describe adds what there is to say to a status.
@@ -36,6 +38,9 @@ type backend interface {
 }
 
 func chooseStorage(s settings.Settings, log *slog.Logger) (storage, error) {
+	if s.OnTables() {
+		return openTables(s.Tables, log)
+	}
 	return &embedded{settings: s, log: log}, nil
 }
 

@@ -81,17 +81,25 @@ func explainStore(err error) error {
 		return httperr.Retry(httperr.Overloaded, retryFull, err, "too many readings are waiting: send them again later")
 	case errors.Is(err, ErrClosed):
 		return httperr.Retry(httperr.Unavailable, retryStore, err, "the service is shutting down: send all of it again")
-	case storeCode(err) == httperr.Timeout:
-		return httperr.Retry(httperr.Timeout, retryStore, err, "the store took too long: parts may be durable, send all of it again")
+	}
+	switch code, after := storeCode(err); code {
+	case httperr.Timeout:
+		return httperr.Retry(code, after, err, "the store took too long: parts may be durable, send all of it again")
+	case httperr.Throttled:
+		return httperr.Retry(code, after, err, "the store takes no more at the moment: parts may be durable, send all of it again later")
 	default:
-		return httperr.Retry(httperr.Unavailable, retryStore, err, "the store did not take the readings: parts may be durable, send all of it again")
+		return httperr.Retry(code, after, err, "the store did not take the readings: parts may be durable, send all of it again")
 	}
 }
 
-// storeCode tells whether the store took too long or failed.
-func storeCode(err error) string {
+// storeCode tells whether the store took too long, throttles or failed, and when
+// to try again.
+func storeCode(err error) (code string, after time.Duration) {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return httperr.Timeout
+		return httperr.Timeout, retryStore
 	}
-	return httperr.Unavailable
+	if code, after = httperr.StoreCode(err); code == "" {
+		return httperr.Unavailable, retryStore
+	}
+	return code, after
 }

@@ -34,7 +34,8 @@ func (in *Ingest) DeleteDevice(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), in.cfg.Deadline)
 	defer cancel()
 	if err := in.store.Delete(ctx, device, in.clock.Take(1)); err != nil {
-		return httperr.Retry(storeCode(err), retryStore, err, "the deletion is not durable: send it again")
+		code, after := storeCode(err)
+		return httperr.Retry(code, after, err, "the deletion is not durable: send it again")
 	}
 	return c.NoContent(http.StatusAccepted)
 }

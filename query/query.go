@@ -15,7 +15,6 @@ import (
 
 	"sluice/engine"
 	"sluice/internal/httperr"
-	"sluice/store"
 	"sluice/telemetry"
 	"sluice/telemetry/block"
 )
@@ -134,13 +133,14 @@ func (s *Service) answer(ctx context.Context, read func(context.Context, Reader)
 // again after.
 func (s *Service) explain(err error) error {
 	var own *httperr.Error
+	code, after := httperr.StoreCode(err)
 	switch {
 	case err == nil || errors.As(err, &own):
 		return err
 	case errors.Is(err, engine.ErrAgain):
 		return httperr.Retry(httperr.Unavailable, time.Second, err, "the store changed %d times while it was read: try again", attempts)
-	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrThrottled), errors.Is(err, store.ErrNoAnswer):
-		return httperr.Retry(httperr.Unavailable, time.Second, err, "the store does not answer: try again")
+	case code != "":
+		return httperr.Retry(code, after, err, "the store does not answer: try again")
 	case errors.Is(err, context.DeadlineExceeded):
 		return httperr.Retry(httperr.Timeout, time.Second, err, "the answer took longer than %s: ask for a shorter range or fewer devices, or try again", s.options.Timeout)
 	default:

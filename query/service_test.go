@@ -141,7 +141,8 @@ func TestStoreErrors(t *testing.T) {
 		status int
 		code   string
 	}{
-		{fmt.Errorf("scan: %w", store.ErrThrottled), 503, "unavailable"},
+		{fmt.Errorf("scan: %w", store.ErrThrottled), 503, "throttled"},
+		{store.ErrDenied, 503, "unavailable"},
 		{store.ErrUnavailable, 503, "unavailable"},
 		{store.ErrNoAnswer, 503, "unavailable"},
 		{context.DeadlineExceeded, 503, "timeout"},

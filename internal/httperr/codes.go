@@ -24,6 +24,7 @@ const (
 	UnsupportedCode  = "unsupported_encoding" // of the content
 	Overloaded       = "overloaded"           // a queue is full; nothing was taken
 	Unavailable      = "unavailable"          // the store does not answer
+	Throttled        = "throttled"            // the store takes no more at the moment
 	Timeout          = "timeout"              // the service took too long
 	Internal         = "internal"
 	InvalidEnvelope  = "invalid_envelope"  // a trigger's call is not as the host writes it
@@ -52,6 +53,7 @@ var statuses = map[string]int{
 	UnsupportedCode:  http.StatusUnsupportedMediaType,
 	Overloaded:       http.StatusServiceUnavailable,
 	Unavailable:      http.StatusServiceUnavailable,
+	Throttled:        http.StatusServiceUnavailable,
 	Timeout:          http.StatusServiceUnavailable,
 	Internal:         http.StatusInternalServerError,
 	InvalidEnvelope:  http.StatusInternalServerError,

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"sluice/store"
 )
 
 // Error is an answer that is an error as a whole.
@@ -63,15 +65,18 @@ func status(code string) int {
 
 // From tells what a client is told of err: an *Error as it is, the router's
 // errors by their status, a body over http.MaxBytesReader's bound 413, a
-// deadline or a cancelled context 503, anything else 500 with the id of the
-// request.
+// deadline or a cancelled context and a store that is away 503, anything else
+// 500 with the id of the request.
 func From(err error, requestID string) *Error {
 	var own *Error
 	var router *echo.HTTPError
 	var large *http.MaxBytesError
+	code, after := StoreCode(err)
 	switch {
 	case errors.As(err, &own):
 		return complete(own)
+	case code != "":
+		return Retry(code, after, err, "the store does not answer as it should: try again")
 	case errors.As(err, &large):
 		return New(BodyTooLarge, "body is over %d bytes", large.Limit)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
@@ -83,6 +88,20 @@ func From(err error, requestID string) *Error {
 		e.Cause = err
 		return e
 	}
+}
+
+// StoreCode is the code of an answer that is an error because of the store, and
+// when to try again; "" if err does not say that the store is away.
+func StoreCode(err error) (code string, after time.Duration) {
+	switch {
+	case errors.Is(err, store.ErrThrottled):
+		return Throttled, 5 * time.Second
+	case errors.Is(err, store.ErrDenied):
+		return Unavailable, 30 * time.Second // until somebody changes a key or a role
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrNoAnswer):
+		return Unavailable, 2 * time.Second
+	}
+	return "", 0
 }
 
 func complete(e *Error) *Error {

@@ -75,8 +75,4 @@ func (f Function) run(ctx context.Context, e Envelope, log *slog.Logger) (lines 
 // maxReason bounds the text of a reason, as errors may hold many.
 const maxReason = 2 << 10
 
-func failed(code string, err error) error {
-	e := httperr.New(code, "%.*s", maxReason, err.Error())
-	e.Cause = err
-	return e
-}
+func failed(code string, err error) error { return httperr.New(code, "%.*s", maxReason, err.Error()) }
