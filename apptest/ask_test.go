@@ -1,6 +1,7 @@
 package apptest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -160,19 +161,23 @@ type message struct {
 // post sends messages as an array and wants all accepted.
 func post(t *testing.T, c service.Client, messages []message, encode func([]byte) ([]byte, string)) {
 	t.Helper()
+	if err := postMessages(t.Context(), c, messages, encode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func postMessages(ctx context.Context, c service.Client, messages []message, encode func([]byte) ([]byte, string)) error {
 	body, err := json.Marshal(messages)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	encoding := ""
 	if encode != nil {
 		body, encoding = encode(body)
 	}
-	v, err := c.Post(t.Context(), "/api/v1/telemetry", "application/json", encoding, body)
-	if err != nil {
-		t.Fatal(err)
+	v, err := c.Post(ctx, "/api/v1/telemetry", "application/json", encoding, body)
+	if err == nil && (v.Accepted != len(messages) || v.Rejected != 0) {
+		err = fmt.Errorf("%d of %d readings accepted: %+v", v.Accepted, len(messages), v)
 	}
-	if v.Accepted != len(messages) || v.Rejected != 0 {
-		t.Fatalf("%d of %d readings accepted: %+v", v.Accepted, len(messages), v)
-	}
+	return err
 }

@@ -165,7 +165,7 @@ func (w *crashWorld) write(ctx context.Context, g *ingest.Group, dice *rand.Rand
 		for i := range places {
 			places[i] = place{deviceName(dice.IntN(crashDevices)), someTime(w.base, dice.IntN(5_000))}
 		}
-		sent := w.ledger.send(places)
+		sent := w.ledger.send(0, places)
 		readings := make([]telemetry.Reading, n)
 		stamp := w.clock.Take(n)
 		for i, p := range places {
@@ -216,7 +216,7 @@ func (w *crashWorld) compare(ctx context.Context, h *house) error {
 		device := deviceName(i)
 		found, err := w.read(ctx, h.engine, device)
 		if err == nil {
-			err = w.ledger.verify(device, found)
+			err = w.ledger.verify(device, found, never)
 		}
 		if err == nil {
 			err = agree(ctx, h.engine, device, found)

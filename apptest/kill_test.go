@@ -1,251 +1,180 @@
 package apptest
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
-	"sync"
 	"testing"
 	"time"
 
 	"sluice/devtools/load/service"
+	"sluice/devtools/netfault"
 )
-
-// killWorld is a data folder, and what the service said of it through all its
-// lives.
-type killWorld struct {
-	ledger  *ledger
-	data    string
-	base    int64 // the time of the earliest readings
-	devices int
-	clients int
-}
 
 // Load from 8 clients, kill -9 at a random moment, start again: every
 // acknowledged reading is there once, with the value of the newest attempt.
-// SLUICE_KILLS sets the rounds (make soak: 50).
+// SLUICE_KILLS sets the rounds (make soak: 50). On tables, the way to them is
+// broken now and then too, also while the service is starting.
 func TestKill(t *testing.T) {
 	n := rounds(t, "SLUICE_KILLS", 3)
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	dice := rand.New(rand.NewPCG(seed, 1))
-	w := &killWorld{
-		ledger: newLedger(), data: t.TempDir(), devices: 40, clients: 8,
-		base: time.Now().Add(-4 * 24 * time.Hour).Truncate(time.Second).UnixNano(),
-	}
-	p := start(t, w.data, busy...)
-	for round := range n {
-		life := time.Duration(dice.IntN(2500)) * time.Millisecond
-		if dice.IntN(5) == 0 {
-			life = time.Duration(dice.IntN(100)) * time.Millisecond
-		}
-		w.load(t, p, life, dice.Uint64())
-		w.ledger.crash(never)
-		noErrors(t, p)
-		p = start(t, w.data, busy...)
-		w.check(t, p, fmt.Sprintf("after kill %d, %s after the start of the load", round+1, life))
-	}
-	if err := p.AwaitMerged(t.Context()); err != nil {
+	t.Run("embedded", func(t *testing.T) {
+		k := newKilling(t, n)
+		k.run(t, &alone{storage: embedded(t), env: busy})
+	})
+	t.Run("tables", func(t *testing.T) {
+		k := newKilling(t, n)
+		k.breakWay(t)
+		k.run(t, &alone{storage: onTables(t, k.way.Address()), env: busy})
+	})
+}
+
+// runner keeps the service running.
+type runner interface {
+	// start starts what does not run, and returns where the service is reached.
+	start(t *testing.T) service.Client
+	// kill ends the service with SIGKILL.
+	kill(t *testing.T)
+	// stop ends the service well; errors in its log are failures of the test.
+	stop(t *testing.T)
+}
+
+// alone is the service by itself.
+type alone struct {
+	storage storage
+	env     []string
+	process *service.Process
+}
+
+func (a *alone) start(t *testing.T) service.Client {
+	t.Helper()
+	a.process = start(t, a.storage, a.env...)
+	return a.process.Client
+}
+
+func (a *alone) kill(t *testing.T) {
+	t.Helper()
+	if err := a.process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	w.check(t, p, "all merged")
-	stop(t, p)
-	p = start(t, w.data, busy...)
-	w.check(t, p, "after a stop")
-	stop(t, p)
-	t.Logf("%d kills: %d bodies of %d readings acknowledged, %d places", n, w.ledger.bodies, w.ledger.readings, len(w.ledger.attempts))
-	if w.ledger.readings == 0 {
+	noErrors(t, a.process)
+}
+
+func (a *alone) stop(t *testing.T) {
+	t.Helper()
+	stop(t, a.process)
+}
+
+// killing is a series of kills, and of outages between them.
+type killing struct {
+	world *world
+	dice  *rand.Rand
+	kills int
+
+	way     *netfault.Proxy // to the store; nil: it is never broken
+	outages map[int]outage  // by round
+}
+
+func newKilling(t *testing.T, kills int) *killing {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	return &killing{world: newWorld(), dice: rand.New(rand.NewPCG(seed, 1)), kills: kills}
+}
+
+// breakWay puts a proxy before Azurite and plans outages: a short one for few
+// kills, three of 5 s for many.
+func (k *killing) breakWay(t *testing.T) {
+	t.Helper()
+	k.way, k.outages = newWay(t), map[int]outage{}
+	modes := shuffledModes(k.dice)
+	if k.kills < 10 {
+		k.outages[k.kills/2] = outage{mode: modes[0], length: 2 * time.Second, across: true}
+		return
+	}
+	for i, mode := range modes[:3] {
+		k.outages[(2*i+1)*k.kills/6] = outage{mode: mode, length: longOutage, across: i == 1}
+	}
+}
+
+func (k *killing) run(t *testing.T, r runner) {
+	c := r.start(t)
+	for round := range k.kills {
+		c = k.round(t, r, c, round)
+	}
+	if err := c.AwaitMerged(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	k.world.check(t, c, "all merged")
+	r.stop(t)
+	k.world.check(t, r.start(t), "after a stop")
+	r.stop(t)
+	l := k.world.ledger
+	t.Logf("%d kills, %d outages: %d bodies of %d readings acknowledged, %d bodies refused, %d places",
+		k.kills, len(k.outages), l.bodies, l.readings, l.failed, len(l.attempts))
+	if l.readings == 0 {
 		t.Error("nothing was acknowledged: the test has shown nothing")
 	}
 }
 
-// load runs the clients against a service that is killed meanwhile.
-func (w *killWorld) load(t *testing.T, p *service.Process, life time.Duration, seed uint64) {
+// round is load, perhaps an outage, a kill, and a look at what is left.
+func (k *killing) round(t *testing.T, r runner, c service.Client, round int) service.Client {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var clients sync.WaitGroup
-	problems := make(chan error, w.clients)
-	for i := range w.clients {
-		clients.Go(func() {
-			if err := w.client(ctx, p.Client, rand.New(rand.NewPCG(seed, uint64(i)))); err != nil {
-				problems <- err
-			}
-		})
+	life := time.Duration(k.dice.IntN(2500)) * time.Millisecond
+	if k.dice.IntN(5) == 0 {
+		life = time.Duration(k.dice.IntN(100)) * time.Millisecond
 	}
+	stop := k.world.send(t.Context(), k.dice.Uint64(), c)
 	time.Sleep(life)
-	if err := p.Kill(); err != nil {
+	o, broken := k.outages[round]
+	if broken {
+		k.begin(t, o, round)
+		time.Sleep(o.length)
+	}
+	if broken && !o.across {
+		k.end(t)
+		time.Sleep(life)
+	}
+	r.kill(t)
+	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	cancel()
-	clients.Wait()
-	select {
-	case err := <-problems:
-		t.Fatal(err)
-	default:
+	k.world.ledger.crash(never)
+	if round%10 == 9 {
+		t.Logf("%d of %d kills, %d bodies acknowledged", round+1, k.kills, k.world.ledger.bodies)
 	}
+	c = r.start(t)
+	if broken && o.across {
+		k.startBroken(t, c, o)
+	}
+	k.world.check(t, c, fmt.Sprintf("after kill %d, %s after the start of the load", round+1, life))
+	return c
 }
 
-// client sends bodies until ctx ends.
-func (w *killWorld) client(ctx context.Context, c service.Client, dice *rand.Rand) error {
-	for ctx.Err() == nil {
-		sent := w.ledger.send(w.somePlaces(dice))
-		path, contentType, data := encodeBody(sent, dice)
-		encoding := ""
-		if dice.IntN(4) == 0 {
-			data, encoding = gzipped(data)
-		}
-		v, err := c.Post(ctx, path, contentType, encoding, data)
-		var status *service.StatusError
-		switch {
-		case err == nil && v.Accepted == len(sent.places):
-			w.ledger.ack(sent)
-		case err == nil:
-			return fmt.Errorf("%d of %d readings accepted: %+v", v.Accepted, len(sent.places), v)
-		case errors.As(err, &status) && status.Status != http.StatusServiceUnavailable:
-			return fmt.Errorf("a body of %d readings: %w", len(sent.places), err)
-		}
-		time.Sleep(time.Duration(dice.IntN(30)) * time.Millisecond)
-	}
-	return nil
-}
-
-// somePlaces are mostly few, now and then many, of one device or of several;
-// some of them were sent before, by this client or another one.
-func (w *killWorld) somePlaces(dice *rand.Rand) []place {
-	n := 1 + dice.IntN(20)
-	switch dice.IntN(12) {
-	case 0:
-		n = 200 + dice.IntN(400)
-	case 1, 2, 3:
-		n = 1
-	}
-	one := dice.IntN(w.devices)
-	several := dice.IntN(2) == 0
-	places := make([]place, n)
-	for i := range places {
-		device := one
-		if several {
-			device = dice.IntN(w.devices)
-		}
-		places[i] = place{deviceName(device), someTime(w.base, dice.IntN(16_000))}
-	}
-	return places
-}
-
-// encodeBody writes a body in one of the forms that clients send.
-func encodeBody(b sending, dice *rand.Rand) (path, contentType string, data []byte) {
-	form := dice.IntN(3)
-	one := !slices.ContainsFunc(b.places, func(p place) bool { return p.device != b.places[0].device })
-	messages := make([]message, len(b.places))
-	for i, p := range b.places {
-		messages[i] = message{DeviceID: p.device, TS: instant(p.at), Metrics: metricsOf(b.attempts[i].value)}
-		if one && form == 0 {
-			messages[i].DeviceID = ""
-		}
-	}
-	switch {
-	case one && form == 0:
-		data, _ = json.Marshal(messages) // nothing in it can fail
-		return "/api/v1/devices/" + b.places[0].device + "/telemetry", "application/json", data
-	case form == 1:
-		for _, m := range messages {
-			line, _ := json.Marshal(m)
-			data = append(append(data, line...), '\n')
-		}
-		return "/api/v1/telemetry", "application/x-ndjson", data
-	default:
-		data, _ = json.Marshal(messages)
-		return "/api/v1/telemetry", "application/json", data
-	}
-}
-
-// check compares all that the service has with the ledger.
-func (w *killWorld) check(t *testing.T, p *service.Process, when string) {
+func (k *killing) begin(t *testing.T, o outage, round int) {
 	t.Helper()
-	for i := range w.devices {
-		device := deviceName(i)
-		found, err := w.page(t.Context(), p.Client, device)
-		if err == nil {
-			err = w.ledger.verify(device, found)
-		}
-		if err == nil {
-			err = w.count(t.Context(), p.Client, device, len(found))
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", when, err)
-		}
+	t.Logf("round %d: outage, %s for %s", round+1, o.mode, o.length)
+	if err := k.way.Set(o.mode); err != nil {
+		t.Fatal(err)
+	}
+	k.world.away.Store(int64(round + 1))
+}
+
+func (k *killing) end(t *testing.T) {
+	t.Helper()
+	k.world.away.Store(0)
+	if err := k.way.Set(netfault.Pass); err != nil {
+		t.Fatal(err)
 	}
 }
 
-func (w *killWorld) all() url.Values {
-	return url.Values{"from": {instant(w.base)}, "to": {"now"}}
-}
-
-// page reads all readings of a device.
-func (w *killWorld) page(ctx context.Context, c service.Client, device string) (found []point, err error) {
-	query := w.all()
-	query.Set("limit", "3000")
-	for {
-		var page struct {
-			Readings []struct {
-				TS      string
-				Metrics map[string]float64
-			}
-			Next *string
-		}
-		err := c.Get(ctx, "/api/v1/devices/"+device+"/readings", query, &page)
-		var status *service.StatusError
-		if errors.As(err, &status) && status.Status == http.StatusNotFound {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range page.Readings {
-			at, err := time.Parse(time.RFC3339Nano, r.TS)
-			if err != nil {
-				return nil, err
-			}
-			value, err := valueOf(r.Metrics)
-			if err != nil {
-				return nil, fmt.Errorf("device %s at %s: %w", device, r.TS, err)
-			}
-			found = append(found, point{device, at.UnixNano(), value})
-		}
-		if page.Next == nil {
-			return found, nil
-		}
-		query.Set("cursor", *page.Next)
+// startBroken sees a service started while the store is away say so, and find
+// the store when it is back.
+func (k *killing) startBroken(t *testing.T, c service.Client, o outage) {
+	t.Helper()
+	if err := c.Ready(t.Context()); !service.IsStatus(err, 503) {
+		t.Errorf("started with the store away (%s): ready is answered with %v", o.mode, err)
 	}
-}
-
-// count asks by aggregates what was read by paging.
-func (w *killWorld) count(ctx context.Context, c service.Client, device string, readings int) error {
-	if readings == 0 {
-		return nil
+	k.end(t)
+	if err := c.AwaitReady(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	query := w.all()
-	query.Set("metric", "v,half")
-	query.Set("step", "all")
-	query.Set("agg", "count")
-	var a answer
-	if err := c.Get(ctx, "/api/v1/devices/"+device+"/aggregates", query, &a); err != nil {
-		return err
-	}
-	if len(a.Series) != 2 {
-		return fmt.Errorf("device %s has %d series, 2 are right", device, len(a.Series))
-	}
-	for _, s := range a.Series {
-		if got := s.Buckets[0]["count"]; got != float64(readings) {
-			return fmt.Errorf("device %s, metric %s: aggregates count %v, paging found %s", device, s.Metric, got, strconv.Itoa(readings))
-		}
-	}
-	return nil
 }

@@ -16,23 +16,37 @@ type place struct {
 // attempt is a value that was sent for a place.
 type attempt struct {
 	value      float64 // no two attempts have the same
-	begin, end int64   // by the ledger's clock; end is never while there is no answer
+	instance   int     // that it was sent to
+	begin, end moment  // end is never while there is no answer
 	order      int     // among those of one body
 	acked      bool
 }
 
+// moment is one by the ledger's clock, and by the wall's. No two are the same.
+type moment struct {
+	tick int64
+	wall time.Time
+}
+
 // never is the end of what was not answered, while its answer may still come.
-const never = math.MaxInt64
+var never = moment{tick: math.MaxInt64}
+
+func (m moment) before(n moment) bool { return m.tick < n.tick }
+
+// conflict is how far apart in time conflicting values must be accepted by
+// different instances for the later one to win.
+const conflict = 5 * time.Second
 
 // ledger is what was sent and what was acknowledged. It may be used
 // concurrently.
 type ledger struct {
 	mu       sync.Mutex
-	clock    int64
+	tick     int64
 	value    float64
 	attempts map[place][]*attempt
 	readings int // acknowledged, repeats too
 	bodies   int // acknowledged
+	failed   int // bodies answered with a failure of the store
 }
 
 func newLedger() *ledger { return &ledger{attempts: map[place][]*attempt{}} }
@@ -43,15 +57,21 @@ type sending struct {
 	attempts []*attempt
 }
 
-// send notes that values are about to be sent for places.
-func (l *ledger) send(places []place) sending {
+// next is the present moment; l.mu is held.
+func (l *ledger) next() moment {
+	l.tick++
+	return moment{l.tick, time.Now()}
+}
+
+// send notes that values are about to be sent for places to an instance.
+func (l *ledger) send(instance int, places []place) sending {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.clock++
+	begin := l.next()
 	b := sending{places: places, attempts: make([]*attempt, len(places))}
 	for i, p := range places {
 		l.value++
-		a := &attempt{value: l.value, begin: l.clock, end: never, order: i}
+		a := &attempt{value: l.value, instance: instance, begin: begin, end: never, order: i}
 		b.attempts[i], l.attempts[p] = a, append(l.attempts[p], a)
 	}
 	return b
@@ -61,40 +81,64 @@ func (l *ledger) send(places []place) sending {
 func (l *ledger) ack(b sending) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.clock++
+	end := l.next()
 	for _, a := range b.attempts {
-		a.end, a.acked = l.clock, true
+		a.end, a.acked = end, true
 	}
 	l.readings += len(b.attempts)
 	l.bodies++
 }
 
-// now is a moment: what is acknowledged later has a later end.
-func (l *ledger) now() int64 {
+// acknowledged is the number of bodies that were acknowledged.
+func (l *ledger) acknowledged() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.clock
+	return l.bodies
+}
+
+// fail notes that a body was answered with a failure of the store: parts of it
+// may be durable or become it, but nothing of it can be newer than what is sent
+// from now on.
+func (l *ledger) fail(b sending) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	end := l.next()
+	for _, a := range b.attempts {
+		a.end = end
+	}
+	l.failed++
+}
+
+// now is a moment: what is acknowledged later has a later end.
+func (l *ledger) now() moment {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next()
 }
 
 // crash notes that the service is gone, and of what was acknowledged only what
 // was by then counts (never: all). The rest may be there, but cannot come any
 // more.
-func (l *ledger) crash(by int64) {
+func (l *ledger) crash(by moment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.clock++
+	end := l.next()
 	for _, attempts := range l.attempts {
 		for _, a := range attempts {
-			if !a.acked || a.end > by {
-				a.end, a.acked = min(a.end, l.clock), false
+			if !a.acked || by.before(a.end) {
+				a.acked = false
+				if end.before(a.end) {
+					a.end = end
+				}
 			}
 		}
 	}
 }
 
 // verify judges what a device has: found are the readings that were read, in
-// ascending order.
-func (l *ledger) verify(device string, found []point) error {
+// ascending order, by a query that began after the moment by: what was
+// acknowledged later may be there or not.
+func (l *ledger) verify(device string, found []point, by moment) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	there := make(map[int64]bool, len(found))
@@ -102,7 +146,7 @@ func (l *ledger) verify(device string, found []point) error {
 		if i > 0 && p.at <= found[i-1].at {
 			return fmt.Errorf("device %s: %s comes after %s: twice, or out of order", device, instant(p.at), instant(found[i-1].at))
 		}
-		if err := allowed(l.attempts[place{device, p.at}], p.value); err != nil {
+		if err := allowed(l.attempts[place{device, p.at}], p.value, by); err != nil {
 			return fmt.Errorf("device %s at %s: %w", device, instant(p.at), err)
 		}
 		there[p.at] = true
@@ -112,7 +156,7 @@ func (l *ledger) verify(device string, found []point) error {
 			continue
 		}
 		for _, a := range attempts {
-			if a.acked {
+			if a.ackedBy(by) {
 				return fmt.Errorf("device %s at %s: %v was acknowledged and is gone", device, instant(p.at), a.value)
 			}
 		}
@@ -120,9 +164,19 @@ func (l *ledger) verify(device string, found []point) error {
 	return nil
 }
 
-// allowed judges a value: it must have been sent, and nothing that was sent
-// after it had ended may have been acknowledged.
-func allowed(attempts []*attempt, value float64) error {
+func (a *attempt) ackedBy(by moment) bool { return a.acked && !by.before(a.end) }
+
+// beats says whether a must win over b, if both are there.
+func (a *attempt) beats(b *attempt) bool {
+	if a.begin.tick == b.begin.tick {
+		return a.order > b.order
+	}
+	return b.end.before(a.begin) && (a.instance == b.instance || a.begin.wall.Sub(b.end.wall) > conflict)
+}
+
+// allowed judges a value: it must have been sent, and nothing that must win over
+// it may have been acknowledged by then.
+func allowed(attempts []*attempt, value float64, by moment) error {
 	var is *attempt
 	for _, a := range attempts {
 		if a.value == value {
@@ -133,7 +187,7 @@ func allowed(attempts []*attempt, value float64) error {
 		return fmt.Errorf("%v was never sent", value)
 	}
 	for _, a := range attempts {
-		if a.acked && (a.begin > is.end || a.begin == is.begin && a.order > is.order) {
+		if a.ackedBy(by) && a.beats(is) {
 			return fmt.Errorf("%v is there, but %v was sent after it and acknowledged", value, a.value)
 		}
 	}

@@ -76,7 +76,6 @@ func (s *stream) recompute(devices []string, from, to int64, step time.Duration)
 func (s *stream) post(t *testing.T, points []point, n int, encode func([]byte) ([]byte, string), after func(posted int)) {
 	t.Helper()
 	posted := 0
-	s.memo = map[string]map[int64]*wanted{}
 	for part := range slices.Chunk(points, n) {
 		messages := make([]message, len(part))
 		for i, p := range part {
@@ -86,18 +85,23 @@ func (s *stream) post(t *testing.T, points []point, n int, encode func([]byte) (
 			}
 		}
 		post(t, s.client, messages, encode)
-		for _, p := range part {
-			if s.fleet[p.device] == nil {
-				s.fleet[p.device] = map[int64]float64{}
-			}
-			s.fleet[p.device][p.at] = p.value // the newest arrival wins
-		}
-		clear(s.memo)
+		s.add(part)
 		posted++
 		if after != nil {
 			after(posted)
 		}
 	}
+}
+
+// add notes that points were accepted, in their order.
+func (s *stream) add(points []point) {
+	for _, p := range points {
+		if s.fleet[p.device] == nil {
+			s.fleet[p.device] = map[int64]float64{}
+		}
+		s.fleet[p.device][p.at] = p.value // the newest arrival wins
+	}
+	s.memo = map[string]map[int64]*wanted{}
 }
 
 func gzipped(body []byte) ([]byte, string) {
@@ -118,11 +122,23 @@ func reversed(points []point) []point {
 var busy = []string{"SLUICE_RETENTION=forever", "SLUICE_MERGE=1s"}
 
 // A recording posted in its order, then backward in small bodies: at every
-// moment, with any part of it merged, an answer is the recomputation.
+// moment, with any part of it merged, an answer is the recomputation. On tables
+// SLUICE_OUTAGES breaks the way to them (make soak: 3 times).
 func TestRecording(t *testing.T) {
 	points := recording(t, filepath.Join(recordings, "machine_temperature_system_failure.csv"))
-	p := start(t, t.TempDir(), busy...)
-	s := newStream(p.Client)
+	t.Run("embedded", func(t *testing.T) { testRecording(t, points, embedded(t)) })
+	t.Run("tables", func(t *testing.T) {
+		way := newWay(t)
+		end := breakNowAndThen(t, way, rounds(t, "SLUICE_OUTAGES", 0))
+		testRecording(t, points, onTables(t, way.Address()))
+		end()
+	})
+}
+
+func testRecording(t *testing.T, points []point, store storage) {
+	p := start(t, store, busy...)
+	client, patience := patient(p.Client)
+	s := newStream(client)
 	q := ofDevice(points[0].device)
 	compared := 0
 	s.post(t, points, 500, nil, func(posted int) {
@@ -148,11 +164,11 @@ func TestRecording(t *testing.T) {
 		t.Fatalf("%d distinct readings", s.fleet.count())
 	}
 	stop(t, p)
-	p = start(t, p.Data, busy...)
+	p = start(t, store, busy...)
 	s.client = p.Client
 	compared += s.checkAll(t, q)
 	stop(t, p)
-	t.Logf("%d buckets of 10 aggregates compared", compared)
+	t.Logf("%d buckets of 10 aggregates compared, %d calls refused", compared, patience.refused.Load())
 }
 
 // All recordings as a fleet.
@@ -176,7 +192,7 @@ func TestRecordedFleet(t *testing.T) {
 	// A body has readings of many devices.
 	shuffle := rand.New(rand.NewPCG(9, 2026))
 	shuffle.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	testFleet(t, all, tags, []string{"speed_*", "*t4013*", "occupancy_6005,TravelTime_*,no-such-device", "machine_temperature_system_failure,speed_7578"})
+	testFleets(t, all, tags, []string{"speed_*", "*t4013*", "occupancy_6005,TravelTime_*,no-such-device", "machine_temperature_system_failure,speed_7578"})
 }
 
 // A made fleet, for where the recordings are not: counters that begin again,
@@ -205,14 +221,18 @@ func TestMadeFleet(t *testing.T) {
 	for _, p := range all[:200] {
 		all = append(all, point{p.device, p.at, p.value + 1})
 	}
-	testFleet(t, all, tags, []string{"pump-1,fan-*", "*-1*", "meter:7"})
+	testFleets(t, all, tags, []string{"pump-1,fan-*", "*-1*", "meter:7"})
 }
 
-// testFleet posts points as they come and then backward, and asks for the
+// testFleets posts points as they come and then backward, and asks for the
 // fleet in all ways: while it is merged, and when it is. globs are values of
 // device=.
-func testFleet(t *testing.T, all []point, tags map[string]map[string]string, globs []string) {
-	p := start(t, t.TempDir(), busy...)
+func testFleets(t *testing.T, all []point, tags map[string]map[string]string, globs []string) {
+	onEach(t, func(t *testing.T, store storage) { testFleet(t, store, all, tags, globs) })
+}
+
+func testFleet(t *testing.T, store storage, all []point, tags map[string]map[string]string, globs []string) {
+	p := start(t, store, busy...)
 	s := newStream(p.Client)
 	s.tags = tags
 	questions := questionsOf(tags, globs)

@@ -6,10 +6,12 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
 
+	"sluice/devtools/azurite"
 	"sluice/devtools/load/service"
 )
 
@@ -37,15 +39,43 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// start runs the service over data until the test ends. A test that has ended
-// it before does no harm.
-func start(t *testing.T, data string, env ...string) *service.Process {
+// storage is what a service keeps its readings in through all its lives: a
+// folder, or accounts of a Table service.
+type storage struct {
+	folder string
+	tables string // SLUICE_TABLES; empty: the embedded store in folder
+}
+
+func embedded(t *testing.T) storage { return storage{folder: t.TempDir()} }
+
+// onTables is an account of Azurite's, reached at address ("host:port", such as
+// that of a proxy) or, if that is empty, directly.
+func onTables(t *testing.T, address string) storage {
+	account := azurite.ForTest(t).Account()
+	if address != "" {
+		account = account.At(address)
+	}
+	return storage{t.TempDir(), account.ConnectionString()}
+}
+
+// onEach runs a test on each store.
+func onEach(t *testing.T, test func(*testing.T, storage)) {
+	t.Run("embedded", func(t *testing.T) { test(t, embedded(t)) })
+	t.Run("tables", func(t *testing.T) { test(t, onTables(t, "")) })
+}
+
+// start runs the service over s until the test ends. A test that has ended it
+// before does no harm.
+func start(t *testing.T, s storage, env ...string) *service.Process {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := service.Start(path, data, env...)
+	if s.tables != "" {
+		env = append(slices.Clone(env), "SLUICE_TABLES="+s.tables)
+	}
+	p, err := service.Start(path, s.folder, env...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ type Process struct {
 // are settings ("NAME=value") on top of an environment without any of ours.
 func Start(binary, data string, env ...string) (*Process, error) {
 	p := &Process{Data: data, cmd: exec.Command(binary), ended: make(chan struct{})}
-	p.cmd.Env = append(environ(), "SLUICE_DATA="+data, "SLUICE_ADDR=127.0.0.1:0")
+	p.cmd.Env = append(Environ(), "SLUICE_DATA="+data, "SLUICE_ADDR=127.0.0.1:0")
 	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.SysProcAttr = attributes()
 	out, err := p.cmd.StdoutPipe()
@@ -77,7 +77,9 @@ func Start(binary, data string, env ...string) (*Process, error) {
 	return p, p.await(listening)
 }
 
-func environ() []string {
+// Environ is this process's environment without any setting of the service or of
+// the Functions host.
+func Environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(e string) bool {
 		return strings.HasPrefix(e, "SLUICE_") || strings.HasPrefix(e, "FUNCTIONS_") || strings.HasPrefix(e, "AZURE_")
 	})

@@ -1,0 +1,240 @@
+package apptest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sluice/devtools/load/service"
+)
+
+// world is a fleet with its clients, and what the service said to them through
+// all its lives.
+type world struct {
+	ledger  *ledger
+	base    int64 // the time of the earliest readings
+	devices int
+	places  int // of a device: the fewer, the more repeats
+	clients int
+	// away is the number of the outage that keeps everybody from the store just
+	// now, 0 if none does.
+	away atomic.Int64
+	// hosted: a host answers 500 by itself when the service died.
+	hosted bool
+}
+
+func newWorld() *world {
+	return &world{
+		ledger: newLedger(), devices: 40, places: 16_000, clients: 8,
+		base: time.Now().Add(-4 * 24 * time.Hour).Truncate(time.Second).UnixNano(),
+	}
+}
+
+// send runs the clients, each against one of the instances, until stop is
+// called, which returns what was wrong.
+func (w *world) send(ctx context.Context, seed uint64, instances ...service.Client) (stop func() error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var clients sync.WaitGroup
+	problems := make([]error, w.clients)
+	for i := range w.clients {
+		instance := i % len(instances)
+		clients.Go(func() {
+			problems[i] = w.client(ctx, instance, instances[instance], rand.New(rand.NewPCG(seed, uint64(i))))
+		})
+	}
+	return func() error {
+		cancel()
+		clients.Wait()
+		return errors.Join(problems...)
+	}
+}
+
+// client sends bodies to an instance until ctx ends.
+func (w *world) client(ctx context.Context, instance int, c service.Client, dice *rand.Rand) error {
+	for ctx.Err() == nil {
+		sent := w.ledger.send(instance, w.somePlaces(dice))
+		path, contentType, data := encodeBody(sent, dice)
+		encoding := ""
+		if dice.IntN(4) == 0 {
+			data, encoding = gzipped(data)
+		}
+		away := w.away.Load()
+		v, err := c.Post(ctx, path, contentType, encoding, data)
+		if err == nil && away != 0 && w.away.Load() == away {
+			return errors.New("a body was acknowledged that nobody could have made durable")
+		}
+		if err := w.judge(sent, v, err); err != nil {
+			return err
+		}
+		time.Sleep(time.Duration(dice.IntN(30)) * time.Millisecond)
+	}
+	return nil
+}
+
+// judge enters an answer into the ledger. An error is one that no failure of the
+// store or death of the service explains.
+func (w *world) judge(sent sending, v service.Verdict, err error) error {
+	var status *service.StatusError
+	switch {
+	case err == nil && v.Accepted == len(sent.places):
+		w.ledger.ack(sent)
+	case err == nil:
+		return fmt.Errorf("%d of %d readings accepted: %+v", v.Accepted, len(sent.places), v)
+	case service.IsStatus(err, http.StatusServiceUnavailable), service.IsStatus(err, http.StatusInternalServerError) && w.hosted:
+		w.ledger.fail(sent)
+	case errors.As(err, &status):
+		return fmt.Errorf("a body of %d readings: %w", len(sent.places), err)
+	}
+	return nil
+}
+
+// somePlaces are mostly few, now and then many, of one device or of several;
+// some of them were sent before, by this client or another one.
+func (w *world) somePlaces(dice *rand.Rand) []place {
+	n := 1 + dice.IntN(20)
+	switch dice.IntN(12) {
+	case 0:
+		n = 200 + dice.IntN(400)
+	case 1, 2, 3:
+		n = 1
+	}
+	one := dice.IntN(w.devices)
+	several := dice.IntN(2) == 0
+	places := make([]place, n)
+	for i := range places {
+		device := one
+		if several {
+			device = dice.IntN(w.devices)
+		}
+		places[i] = place{deviceName(device), someTime(w.base, dice.IntN(w.places))}
+	}
+	return places
+}
+
+// encodeBody writes a body in one of the forms that clients send.
+func encodeBody(b sending, dice *rand.Rand) (path, contentType string, data []byte) {
+	form := dice.IntN(3)
+	one := !slices.ContainsFunc(b.places, func(p place) bool { return p.device != b.places[0].device })
+	messages := make([]message, len(b.places))
+	for i, p := range b.places {
+		messages[i] = message{DeviceID: p.device, TS: instant(p.at), Metrics: metricsOf(b.attempts[i].value)}
+		if one && form == 0 {
+			messages[i].DeviceID = ""
+		}
+	}
+	switch {
+	case one && form == 0:
+		data, _ = json.Marshal(messages) // nothing in it can fail
+		return "/api/v1/devices/" + b.places[0].device + "/telemetry", "application/json", data
+	case form == 1:
+		for _, m := range messages {
+			line, _ := json.Marshal(m)
+			data = append(append(data, line...), '\n')
+		}
+		return "/api/v1/telemetry", "application/x-ndjson", data
+	default:
+		data, _ = json.Marshal(messages)
+		return "/api/v1/telemetry", "application/json", data
+	}
+}
+
+// check compares all that the service has with the ledger, while nobody sends.
+func (w *world) check(t *testing.T, c service.Client, when string) {
+	t.Helper()
+	for i := range w.devices {
+		device := deviceName(i)
+		found, err := w.page(t.Context(), c, device)
+		if err == nil {
+			err = w.ledger.verify(device, found, never)
+		}
+		if err == nil {
+			err = w.count(t.Context(), c, device, len(found))
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+	}
+}
+
+func (w *world) all() url.Values {
+	return url.Values{"from": {instant(w.base)}, "to": {"now"}}
+}
+
+// page reads all readings of a device.
+func (w *world) page(ctx context.Context, c service.Client, device string) (found []point, err error) {
+	err = eachReading(ctx, c, device, w.all(), func(at int64, metrics map[string]float64) error {
+		value, err := valueOf(metrics)
+		found = append(found, point{device, at, value})
+		return err
+	})
+	return found, err
+}
+
+// eachReading pages through the readings of a device in a range; there are none
+// of an unknown one.
+func eachReading(ctx context.Context, c service.Client, device string, span url.Values, take func(at int64, metrics map[string]float64) error) error {
+	query := url.Values{"limit": {"3000"}, "from": span["from"], "to": span["to"]}
+	for {
+		var page struct {
+			Readings []struct {
+				TS      string
+				Metrics map[string]float64
+			}
+			Next *string
+		}
+		err := c.Get(ctx, "/api/v1/devices/"+device+"/readings", query, &page)
+		if service.IsStatus(err, http.StatusNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, r := range page.Readings {
+			at, err := time.Parse(time.RFC3339Nano, r.TS)
+			if err == nil {
+				err = take(at.UnixNano(), r.Metrics)
+			}
+			if err != nil {
+				return fmt.Errorf("device %s at %s: %w", device, r.TS, err)
+			}
+		}
+		if page.Next == nil {
+			return nil
+		}
+		query.Set("cursor", *page.Next)
+	}
+}
+
+// count asks by aggregates what was read by paging.
+func (w *world) count(ctx context.Context, c service.Client, device string, readings int) error {
+	if readings == 0 {
+		return nil
+	}
+	query := w.all()
+	query.Set("metric", "v,half")
+	query.Set("step", "all")
+	query.Set("agg", "count")
+	var a answer
+	if err := c.Get(ctx, "/api/v1/devices/"+device+"/aggregates", query, &a); err != nil {
+		return err
+	}
+	if len(a.Series) != 2 {
+		return fmt.Errorf("device %s has %d series, 2 are right", device, len(a.Series))
+	}
+	for _, s := range a.Series {
+		if got := s.Buckets[0]["count"]; got != float64(readings) {
+			return fmt.Errorf("device %s, metric %s: aggregates count %v, paging found %s", device, s.Metric, got, strconv.Itoa(readings))
+		}
+	}
+	return nil
+}
