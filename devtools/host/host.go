@@ -360,5 +360,6 @@ func (h *Host) send(ctx context.Context, f *function, out *outgoing) (*incoming,
 		if err == nil || out.body != nil || sent == sendAgain || !errors.Is(err, errNoAnswer) || ctx.Err() != nil {
 			return in, err
 		}
+		h.log.Debug("sent again", "function", f.name, "target", out.target, "error", err.Error())
 	}
 }
