@@ -1,9 +1,6 @@
 package store
 
-import (
-	"strconv"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 // Sizes of an entity as Azure Table Storage documents them: 4 bytes, 2 a UTF-16
 // unit of both keys, and for each property 8 bytes, 2 a character of its name
@@ -98,6 +95,7 @@ func wireKey(key string) int { return 3*len(key) + jsonSize(key) }
 // wireProperty counts "name":value, and "name@odata.type":"Edm.Binary",.
 func wireProperty(p Property) int {
 	const punctuation, annotation = 4, len(`@odata.type"`) + len(`:"Edm.Binary",`) + 2
+	const number = len(`"-1.7976931348623157e+308"`)
 	n := len(p.Name) + punctuation
 	switch v := p.Value.(type) {
 	case string:
@@ -107,7 +105,7 @@ func wireProperty(p Property) int {
 	case bool:
 		return n + len("false")
 	default:
-		return n + len(strconv.Quote("-1.7976931348623157e+308")) + len(p.Name) + annotation
+		return n + number + len(p.Name) + annotation
 	}
 }
 

@@ -32,10 +32,13 @@ func TestPagesOfLargeRows(t *testing.T) {
 			want = append(want, partition+o.Key)
 		}
 	}
-	for i := range 500 {
-		o := store.Op{Kind: store.Put, Key: fmt.Sprintf("z%03d", i)}
-		want = append(want, "b"+o.Key)
-		w.must(s.Commit(t.Context(), "pages", "b", []store.Op{o}))
+	for i := range 5 {
+		var ops []store.Op
+		for k := range store.MaxOps {
+			ops = append(ops, store.Op{Kind: store.Put, Key: fmt.Sprintf("z%d%02d", i, k)})
+			want = append(want, "b"+ops[k].Key)
+		}
+		w.must(s.Commit(t.Context(), "pages", "b", ops))
 	}
 	for _, r := range []store.Range{{}, {PartitionFrom: "b"}, store.InPartition("b", "k001", "")} {
 		passed := p.Counts().Passed

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -129,11 +130,13 @@ func (s *Store) checkGrowth(ctx context.Context, table, partition string, ops []
 // readCommit reads a transaction's answer. A success has an answer for each
 // operation and reaches its end: else nobody knows.
 func readCommit(ex *exchange, n int) error {
-	body, err := io.ReadAll(io.LimitReader(ex.body, maxAnswer))
-	if err != nil {
+	const usual = 512 // bytes an operation
+	var body bytes.Buffer
+	body.Grow(usual * (n + 1))
+	if _, err := body.ReadFrom(io.LimitReader(ex.body, maxAnswer)); err != nil {
 		return err
 	}
-	switch a := readBatch(body); {
+	switch a := readBatch(body.Bytes()); {
 	case a.refused != nil:
 		return judge(*a.refused, n, requestID(ex.header))
 	case a.done != n || !a.whole:
