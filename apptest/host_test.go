@@ -2,6 +2,7 @@ package apptest
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,6 +22,7 @@ import (
 // again by itself, and is started again when the third crash has stopped it.
 // SLUICE_HOST_KILLS sets the rounds (make soak: 15).
 func TestKillUnderHost(t *testing.T) {
+	t.Parallel() // much of it is waiting
 	n := rounds(t, "SLUICE_HOST_KILLS", 4)
 	for _, mode := range []host.Mode{host.Proxy, host.Forward} {
 		t.Run(mode.String(), func(t *testing.T) {
@@ -30,6 +32,7 @@ func TestKillUnderHost(t *testing.T) {
 			k.breakWay(t)
 			u := &underHost{root: appRoot(t), mode: mode, storage: onTables(t, k.way.Address()), env: busy}
 			k.run(t, u)
+			u.noErrors(t)
 			if want := n / crashesToStop; u.stopped < want {
 				t.Errorf("the host was stopped by crashes %d times, %d are right: not what was to be shown", u.stopped, want)
 			}
@@ -50,8 +53,9 @@ type underHost struct {
 	host    *host.Host
 	stopped int // times that crashes stopped the host
 
-	mu  sync.Mutex
-	log []string
+	mu     sync.Mutex
+	log    []string // the last lines
+	errors []string // the first lines of level ERROR
 }
 
 // appRoot is an app root with the binary under test, whose timer fires every
@@ -123,11 +127,7 @@ func (u *underHost) kill(t *testing.T) {
 	if err := syscall.Kill(u.host.HandlerPID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(time.Minute); u.host.Crashes() == before; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the host has not seen the kill")
-		}
-	}
+	await(t, time.Minute, "the host sees the kill", func() bool { return u.host.Crashes() > before })
 	if u.host.Crashes() < crashesToStop {
 		return
 	}
@@ -154,6 +154,19 @@ func (u *underHost) keep(l host.Line) {
 	defer u.mu.Unlock()
 	u.log = append(u.log, l.Text)
 	u.log = u.log[max(0, len(u.log)-most):]
+	var line struct{ Level string }
+	if json.Unmarshal([]byte(l.Text), &line) == nil && line.Level == "ERROR" && len(u.errors) < most {
+		u.errors = append(u.errors, l.Text)
+	}
+}
+
+// noErrors wants nothing in the log that an outage or a call that ended with the
+// service does not explain.
+func (u *underHost) noErrors(t *testing.T) {
+	t.Helper()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	complain(t, u.errors, append(slices.Clone(outageErrors), context.Canceled))
 }
 
 func (u *underHost) lines() string {

@@ -96,6 +96,13 @@ func (l *ledger) acknowledged() int {
 	return l.bodies
 }
 
+// refused is the number of bodies that were answered with a failure of the store.
+func (l *ledger) refused() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
 // fail notes that a body was answered with a failure of the store: parts of it
 // may be durable or become it, but nothing of it can be newer than what is sent
 // from now on.

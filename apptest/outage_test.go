@@ -1,12 +1,15 @@
 package apptest
 
 import (
+	"errors"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
 
 	"sluice/devtools/azurite"
+	"sluice/devtools/load/service"
 	"sluice/devtools/netfault"
 )
 
@@ -16,6 +19,64 @@ type outage struct {
 	length time.Duration
 	// across: the service is killed while it lasts, and started again.
 	across bool
+}
+
+// While nobody can reach the store, readings, questions and /readyz are answered
+// with 503 and the reason; afterwards all is as if nothing had been.
+func TestOutage(t *testing.T) {
+	t.Parallel() // most of it is waiting
+	azurite.ForTest(t)
+	for _, mode := range shuffledModes(rand.New(rand.NewPCG(0, 0))) {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			testOutage(t, mode)
+		})
+	}
+}
+
+func testOutage(t *testing.T, mode netfault.Mode) {
+	way := newWay(t)
+	p := start(t, onTables(t, way.Address()), busy...)
+	w := newWorld()
+	w.devices, w.clients = 4, 4
+	stopSending := w.send(t.Context(), 1, p.Client)
+	await(t, time.Minute, "a body is acknowledged", func() bool { return w.ledger.acknowledged() > 0 })
+	if err := way.Set(mode); err != nil {
+		t.Fatal(err)
+	}
+	w.away.Store(1)
+	awaitUnready(t, p)
+	await(t, time.Minute, "a body is refused", func() bool { return w.ledger.refused() > 0 })
+	w.away.Store(0)
+	if err := errors.Join(way.Set(netfault.Pass), p.AwaitReady(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	n := w.ledger.acknowledged()
+	await(t, time.Minute, "bodies are acknowledged again", func() bool { return w.ledger.acknowledged() > n+w.clients })
+	if err := stopSending(); err != nil {
+		t.Fatal(err)
+	}
+	w.check(t, p.Client, "after the outage")
+	if err := p.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// awaitUnready waits until the service says that it cannot accept readings, and
+// sees a question refused and the process well.
+func awaitUnready(t *testing.T, p *service.Process) {
+	t.Helper()
+	await(t, time.Minute, "readyz says 503", func() bool {
+		return service.IsStatus(p.Ready(t.Context()), http.StatusServiceUnavailable)
+	})
+	var status *service.StatusError
+	err := p.Get(t.Context(), "/api/v1/devices", nil, &struct{}{})
+	if !errors.As(err, &status) || status.Status != http.StatusServiceUnavailable || status.RetryAfter == "" {
+		t.Errorf("a question is answered with %v", err)
+	}
+	if err := p.Get(t.Context(), "/healthz", nil, &struct{}{}); err != nil {
+		t.Errorf("healthz: %v", err)
+	}
 }
 
 // longOutage is as long as one is in a long run.

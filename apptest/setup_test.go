@@ -8,11 +8,14 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sluice/devtools/azurite"
 	"sluice/devtools/load/service"
+	"sluice/store"
 )
 
 // binary is the path of the service, built once a run of the tests.
@@ -89,19 +92,40 @@ func start(t *testing.T, s storage, env ...string) *service.Process {
 }
 
 // stop ends the service as a supervisor does: it must end well, and must not
-// have had anything to complain about.
-func stop(t *testing.T, p *service.Process) {
+// have had anything to complain about but what is excused.
+func stop(t *testing.T, p *service.Process, excused ...error) {
 	t.Helper()
 	if err := p.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	noErrors(t, p)
+	noErrors(t, p, excused...)
 }
 
-func noErrors(t *testing.T, p *service.Process) {
+func noErrors(t *testing.T, p *service.Process, excused ...error) {
 	t.Helper()
-	for _, line := range p.Errors() {
-		t.Errorf("the service logged an error: %s", line)
+	complain(t, p.Errors(), excused)
+}
+
+// complain fails for each line of a log that is not excused.
+func complain(t *testing.T, lines []string, excused []error) {
+	t.Helper()
+	for _, line := range lines {
+		if !slices.ContainsFunc(excused, func(e error) bool { return strings.Contains(line, e.Error()) }) {
+			t.Errorf("the service logged an error: %s", line)
+		}
+	}
+}
+
+// outageErrors are what a service may complain about if its store was away.
+var outageErrors = []error{store.ErrUnavailable, store.ErrNoAnswer, context.DeadlineExceeded}
+
+// await waits until holds says so.
+func await(t *testing.T, most time.Duration, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(most); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %s", what, most)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 // now and then without saying what it did: slower, never wrong.
 // SLUICE_THROTTLED_BODIES sets the bodies (make soak: 3,000).
 func TestThrottled(t *testing.T) {
+	t.Parallel() // much of it is waiting
 	n := rounds(t, "SLUICE_THROTTLED_BODIES", 150)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -23,9 +24,7 @@ func TestThrottled(t *testing.T) {
 	w := newWorld()
 	p := start(t, onTables(t, way.Address()), busy...)
 	stopSending := w.send(t.Context(), seed, p.Client)
-	for end := time.Now().Add(10 * time.Minute); w.ledger.acknowledged() < n && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
-	}
+	await(t, 20*time.Minute, "the bodies are acknowledged", func() bool { return w.ledger.acknowledged() >= n })
 	if err := stopSending(); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +38,7 @@ func TestThrottled(t *testing.T) {
 	w.check(t, p.Client, "all merged")
 	t.Logf("%+v; %d bodies of %d readings acknowledged, %d refused; %d questions refused",
 		loaded, w.ledger.bodies, w.ledger.readings, w.ledger.failed, refused.refused.Load())
-	if loaded.Busy == 0 || loaded.Internal+loaded.Done == 0 || w.ledger.bodies < n {
-		t.Errorf("not what was to be shown: %+v, %d bodies", loaded, w.ledger.bodies)
+	if loaded.Busy == 0 || loaded.Internal+loaded.Done == 0 {
+		t.Errorf("nothing was throttled: %+v", loaded)
 	}
 }

@@ -152,17 +152,28 @@ func encodeBody(b sending, dice *rand.Rand) (path, contentType string, data []by
 func (w *world) check(t *testing.T, c service.Client, when string) {
 	t.Helper()
 	for i := range w.devices {
-		device := deviceName(i)
-		found, err := w.page(t.Context(), c, device)
+		if err := w.checkDevice(t.Context(), c, deviceName(i)); err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+	}
+}
+
+// checkDevice pages and counts. What a process that died had sent to the store,
+// and nobody acknowledged, may come between the two: then once more.
+func (w *world) checkDevice(ctx context.Context, c service.Client, device string) error {
+	for before := -1; ; {
+		found, err := w.page(ctx, c, device)
 		if err == nil {
 			err = w.ledger.verify(device, found, never)
 		}
-		if err == nil {
-			err = w.count(t.Context(), c, device, len(found))
-		}
 		if err != nil {
-			t.Fatalf("%s: %v", when, err)
+			return err
 		}
+		err = w.count(ctx, c, device, len(found))
+		if err == nil || len(found) == before {
+			return err
+		}
+		before = len(found)
 	}
 }
 

@@ -37,8 +37,9 @@ type Verdict struct {
 
 // StatusError is an answer other than 200.
 type StatusError struct {
-	Status int
-	Body   string
+	Status     int
+	Body       string
+	RetryAfter string // the header
 }
 
 func (e *StatusError) Error() string { return fmt.Sprintf("status %d: %.500s", e.Status, e.Body) }
@@ -90,7 +91,7 @@ func (c Client) do(request *http.Request, out any) error {
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return &StatusError{response.StatusCode, string(body)}
+		return &StatusError{response.StatusCode, string(body), response.Header.Get("Retry-After")}
 	}
 	return json.Unmarshal(body, out)
 }
