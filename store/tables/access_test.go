@@ -193,6 +193,15 @@ func TestIdentity(t *testing.T) {
 	if err := s.Commit(t.Context(), "tab", "p", twoOps); err != nil || id.claims != `{"a":1}` || fmt.Sprint(auth) != "[Bearer token1 Bearer token2]" {
 		t.Errorf("%v, claims %q, shown %q", err, id.claims, auth)
 	}
+	stranger, err := tables.Open(server.URL+"/acme", tables.Options{Credential: id, Attempts: 2, Sleep: noSleep})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range allFail(t.Context(), stranger) {
+		if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "certificate") {
+			t.Errorf("%s of a server whose certificate is not trusted: %v", name, err)
+		}
+	}
 	for _, tt := range []struct{ err, want error }{
 		{&azidentity.AuthenticationFailedError{RawResponse: tokenAnswer(400)}, store.ErrDenied},
 		{azidentity.NewCredentialUnavailableError("no identity here"), store.ErrDenied},
@@ -222,4 +231,16 @@ func identified(t *testing.T, server *httptest.Server, o tables.Options) *tables
 // tokenAnswer is an answer of what gives tokens.
 func tokenAnswer(status int) *http.Response {
 	return &http.Response{StatusCode: status, Body: http.NoBody, Request: &http.Request{Method: http.MethodPost, URL: &url.URL{Scheme: "https", Host: "login.example"}}}
+}
+
+// TestSkewOfAnswers: Azurite's clock is ours; one that is an hour ahead of
+// Azurite's is told so.
+func TestSkewOfAnswers(t *testing.T) {
+	for _, ahead := range []time.Duration{0, time.Hour, -time.Hour} {
+		s := open(t, azurite.ForTest(t).Account(), tables.Options{Now: func() time.Time { return time.Now().Add(ahead) }})
+		allFail(t.Context(), s)
+		if got := s.Skew() + ahead; got.Abs() > 30*time.Second || ahead == 0 && got != 0 {
+			t.Errorf("a clock %v ahead of the service's: skew %v", ahead, s.Skew())
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -38,6 +39,15 @@ type service struct {
 	replies []reply
 	calls   []string // method and address of each request
 	bodies  []string
+	opened  int // connections
+}
+
+func (s *service) connection(_ net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state == http.StateNew {
+		s.opened++
+	}
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -73,7 +83,9 @@ func (s *service) count() int {
 func scripted(t *testing.T, o tables.Options, replies ...reply) (*tables.Store, *service) {
 	t.Helper()
 	s := &service{replies: replies}
-	server := httptest.NewServer(s)
+	server := httptest.NewUnstartedServer(s)
+	server.Config.ConnState = s.connection
+	server.Start()
 	t.Cleanup(server.Close)
 	if o.Sleep == nil {
 		o.Sleep = noSleep
@@ -453,5 +465,34 @@ func TestPauses(t *testing.T) {
 	err := rows.Commit(t.Context(), "tab", "p", twoOps)
 	if !errors.Is(err, store.ErrThrottled) || fmt.Sprint(slept) != "[50ms 199.9ms 200ms 375ms 312.5ms]" {
 		t.Errorf("%v after pauses %v", err, slept)
+	}
+}
+
+// TestConnectionsAreKept: whatever the answer, its connection serves the next
+// request.
+func TestConnectionsAreKept(t *testing.T) {
+	long := odata(400, "InvalidInput", strings.Repeat("x", 5000))
+	rows, s := scripted(t, tables.Options{}, transaction(done, done), page(true), reply{status: 200, body: `{"PartitionKey":"p","RowKey":"k"}` + strings.Repeat(" ", 5000)},
+		reply{status: 201, body: `{"TableName":"tab"}` + strings.Repeat(" ", 5000)}, reply{status: 204}, long, transaction(inner(409, "EntityAlreadyExists", "1:x")), page(false))
+	_ = rows.Commit(t.Context(), "tab", "p", twoOps)
+	_, _ = rows.Scan(t.Context(), "tab", store.Range{}, "")
+	_, _ = rows.Get(t.Context(), "tab", "p", "k")
+	_ = rows.CreateTable(t.Context(), "tab")
+	_ = rows.DropTable(t.Context(), "tab")
+	_ = rows.CreateTable(t.Context(), "tab")
+	_ = rows.Commit(t.Context(), "tab", "p", twoOps)
+	_, _, _ = rows.Tables(t.Context(), "", "")
+	if s.count() != 8 || s.opened != 1 {
+		t.Errorf("%d requests on %d connections", s.count(), s.opened)
+	}
+}
+
+// TestETagThatNoRowHas: an ETag cannot write into the request around it.
+func TestETagThatNoRowHas(t *testing.T) {
+	rows, s := scripted(t, tables.Options{}, transaction(done))
+	err := rows.Commit(t.Context(), "tab", "p", []store.Op{{Kind: store.Delete, Key: "a", IfMatch: "*\r\nIf-Match: *"}})
+	var at *store.OpError
+	if !errors.Is(err, store.ErrInvalid) || !errors.As(err, &at) || s.count() != 0 {
+		t.Errorf("%v after %d requests", err, s.count())
 	}
 }

@@ -33,6 +33,7 @@ const (
 type exchange struct {
 	batch batch // the body; the zero batch: aztables's own
 
+	sent   bool        // the pipeline's end was reached
 	tried  atomic.Bool // a connection was there: the service may have the request
 	status int         // 0: there was no answer
 	header http.Header
@@ -92,7 +93,7 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	ex.close() // of an answer that asked for other credentials
-	ex.status, ex.header, ex.body = 0, nil, nil
+	ex.sent, ex.status, ex.header, ex.body = true, 0, nil, nil
 	if err := rewindable(req, ex.batch.body); err != nil {
 		return nil, err
 	}

@@ -111,6 +111,7 @@ func (s *Store) try(ctx context.Context, c call) (f *failure, wait time.Duration
 	case ex.status < 200 || ex.status >= 300:
 		return s.refusal(ex, c), retryAfter(ex.header, s.opts.Now())
 	case c.read == nil:
+		_, _ = io.Copy(io.Discard, io.LimitReader(ex.body, maxError)) // so that the connection is kept
 		return nil, 0
 	}
 	return s.readFailure(c.read(ex)), 0
@@ -134,15 +135,28 @@ func (s *Store) unanswered(ex *exchange, err error) *failure {
 		s.transport.CloseIdleConnections()
 		return &failure{lost, fmt.Errorf("%w: no answer: %v", store.ErrUnavailable, err)}
 	}
-	var failed *azidentity.AuthenticationFailedError
 	var dns *net.DNSError
 	switch {
+	case !ex.sent:
+		return s.unsent(err)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return &failure{busy, fmt.Errorf("%w: no host %s: is the account's name right?", store.ErrUnavailable, dns.Name)}
-	case temporary(err):
-		return &failure{busy, fmt.Errorf("%w: %v", store.ErrUnavailable, err)}
+	default:
+		return &failure{busy, fmt.Errorf("%w: no connection: %v", store.ErrUnavailable, err)}
+	}
+}
+
+// unsent is the failure of a request that could not be made: for want of a
+// token, because nothing else can fail where the target was taken.
+func (s *Store) unsent(err error) *failure {
+	var failed *azidentity.AuthenticationFailedError
+	switch {
+	case s.account.key != "" || s.account.sas != "":
+		return &failure{refused, fmt.Errorf("%w: the request cannot be made", store.ErrInvalid)} // the error may have the address
 	case errors.As(err, &failed) && failed.RawResponse != nil && failed.RawResponse.StatusCode >= 500:
 		return &failure{busy, fmt.Errorf("%w: the identity's token: status %d", store.ErrUnavailable, failed.RawResponse.StatusCode)}
+	case temporary(err):
+		return &failure{busy, fmt.Errorf("%w: the identity's token: %s", store.ErrUnavailable, firstLine(err))}
 	default:
 		return &failure{refused, fmt.Errorf("%w: no token for this identity (expired, or none is set up here): %s", store.ErrDenied, firstLine(err))}
 	}

@@ -32,7 +32,10 @@ func (s *Store) get(ctx context.Context, table, partition, key string) (row stor
 			return err
 		},
 		read: func(ex *exchange) (err error) {
-			row, err = newDecoder(io.LimitReader(ex.body, maxAnswer)).row()
+			d := newDecoder(io.LimitReader(ex.body, maxAnswer))
+			if row, err = d.row(); err == nil {
+				err = d.rest()
+			}
 			if err == nil && (row.Partition != partition || row.Key != key) {
 				err = fmt.Errorf("answer has row %q %q", clip(row.Partition), clip(row.Key))
 			}
