@@ -242,6 +242,8 @@ func (s *starts) run() bool {
 	first, err := engine.Open(s.t.Context(), over(s.names, s.accounts))
 	if err == nil {
 		acked[0] = appendOne(s.t.Context(), first, "pump-1") == nil
+	} else if s.kind == crashAfter {
+		s.t.Errorf("%s, another start at call %d: the first one: %v", s.names, s.at, err)
 	}
 	before := s.calls
 	other, err := engine.Open(s.t.Context(), over(s.names, s.accounts))

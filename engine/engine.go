@@ -34,8 +34,8 @@ type Engine struct {
 	appended []atomic.Int64 // bytes of each shard since its last merge
 	hurry    chan struct{}  // a shard has appended MergeBytes
 	status   []shardStatus
-	floor    atomic.Int64 // as last read
-	seen     int64        // when the store was last in use, by the clock of then
+	floor    floorCache
+	seen     int64 // when the store was last in use, by the clock of then
 }
 
 // Open makes the store if it is new, checks that it was made with the same
@@ -60,11 +60,12 @@ func Open(ctx context.Context, config Config) (*Engine, error) {
 	if e.journal, err = config.Journal(e.rows); err != nil {
 		return nil, fmt.Errorf("open the journal: %w", err)
 	}
+	begun := e.now()
 	row, err := readFloor(ctx, config.Accounts[0])
 	if err != nil {
 		return nil, err
 	}
-	e.floor.Store(row.floor)
+	e.floor.keep(row, begun)
 	e.seen = row.seen
 	return e, nil
 }
@@ -87,9 +88,10 @@ func (e *Engine) Shard(device string) int {
 	return shard
 }
 
-// Floor is the floor of retention as this engine last read it, in nanoseconds
-// since the Unix epoch: a reading before it would not be kept.
-func (e *Engine) Floor() int64 { return e.floor.Load() }
+// Floor is the oldest time that may be accepted, in nanoseconds since the Unix
+// epoch, as this engine last read it: the floor of retention, or what it is
+// announced to be. Append makes sure that it still holds.
+func (e *Engine) Floor() int64 { return e.floor.accepts.Load() }
 
 // LastSeen is when the store was last in use before it was opened, give or take
 // some minutes, in nanoseconds since the Unix epoch: a clock that is behind it
@@ -98,23 +100,40 @@ func (e *Engine) LastSeen() int64 { return e.seen }
 
 // readFloor reads the floor of retention.
 func (e *Engine) readFloor(ctx context.Context) (int64, error) {
+	begun := e.now()
 	row, err := readFloor(ctx, e.config.Accounts[0])
 	if err == nil {
-		e.floor.Store(row.floor)
+		e.floor.keep(row, begun)
 	}
 	return row.floor, err
 }
 
 // Append makes devices' readings, all of one shard and in ascending order of
 // ids, durable. Failed, parts may be durable or become so; appending the same
-// again is safe.
+// again is safe. ErrFloor if some are older than what is accepted by now, of
+// which this engine learns within a minute.
 func (e *Engine) Append(ctx context.Context, shard int, devices []block.Device) error {
+	begun := e.now()
+	err := e.checkAccepted(ctx, devices)
+	if err == nil {
+		err = e.append(ctx, shard, devices)
+	}
+	if err == nil && e.now().Sub(begun) > floorFresh { // it may have been overtaken
+		err = e.checkAccepted(ctx, devices)
+	}
+	if err != nil {
+		return fmt.Errorf("append to shard %d: %w", shard, err)
+	}
+	return nil
+}
+
+func (e *Engine) append(ctx context.Context, shard int, devices []block.Device) error {
 	entries, size, err := e.encode(devices)
 	if err != nil || len(entries) == 0 {
 		return err
 	}
 	if err := e.journal.Append(ctx, shard, entries); err != nil {
-		return fmt.Errorf("append to shard %d: %w", shard, err)
+		return err
 	}
 	if before := e.appended[shard].Add(size) - size; before < e.config.MergeBytes && before+size >= e.config.MergeBytes {
 		select {

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -67,7 +68,11 @@ func (s *sim) settle(p *process, resend, all bool) error {
 	p.engine = e
 	for _, o := range s.oracle.ops {
 		if o.acked == never && resend || all {
-			if err := e.Append(ctx, o.shard, o.devices); err != nil {
+			err := e.Append(ctx, o.shard, o.devices)
+			if errors.Is(err, engine.ErrFloor) {
+				continue
+			}
+			if err != nil {
 				return err
 			}
 			o.acked = min(o.acked, s.step)

@@ -15,13 +15,14 @@ func (e *Engine) Retain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	floor, err := raiseFloor(ctx, e.config, oldest)
+	begun := e.now()
+	row, err := raiseFloor(ctx, e.config, oldest)
 	if err != nil {
 		return err
 	}
-	e.floor.Store(floor)
+	e.floor.keep(row, begun)
 	for _, rows := range e.config.Accounts {
-		if err := e.dropDays(ctx, rows, floor); err != nil {
+		if err := e.dropDays(ctx, rows, row.floor); err != nil {
 			return err
 		}
 	}

@@ -75,6 +75,9 @@ func (a *actor) failed(doing string, err error) {
 		s.fail("%s: %s: %v", a.name, doing, err)
 	case errors.Is(err, engine.ErrAgain):
 		s.counts.again++
+	case errors.Is(err, engine.ErrFloor) && doing == "append":
+		s.counts.belowFloor++
+		a.retry = nil
 	case strings.Contains(err.Error(), "another compactor was first"):
 		s.counts.mergeGivenUp++
 	case a.faulted, errors.Is(err, errStop):

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
 	"sluice/engine"
 	"sluice/store"
+	"sluice/telemetry/block"
 )
 
 // counts are how often the interesting things happened. A run in which one of
@@ -22,7 +24,7 @@ type counts struct {
 	commitsSealed, epochsGone, daysDropped, journalsDropped   int
 	landedLate, refusedLate, crashes, powerCuts, floorsRaised int
 	again, reread, ties, refolds                              int
-	mergeGivenUp                                              int
+	mergeGivenUp, belowFloor                                  int
 	faults                                                    [faults]int
 }
 
@@ -206,9 +208,69 @@ func (s *sim) checkBehind(ctx context.Context, before, floor int64) {
 	if s.setup.retention == 0 || s.mad > 0 || s.current == nil || !s.current.headed {
 		return
 	}
+	if floor > before {
+		s.checkSpared(ctx, floor)
+	}
 	oldest, all := s.oldest(ctx)
 	if most := oldest.Add(10*time.Second - s.setup.retention).Truncate(24 * time.Hour).UnixNano(); all && floor > most && floor > before {
 		s.fail("the floor rises to %s, but an epoch of %v is not merged", clockText(floor), oldest)
+	}
+}
+
+// checkSpared makes sure that nothing that was acknowledged is below the floor
+// before it is merged.
+func (s *sim) checkSpared(ctx context.Context, floor int64) {
+	acked := map[string]bool{}
+	for _, o := range s.oracle.ops {
+		for i := range o.devices {
+			for _, c := range cells(&o.devices[i].Readings) {
+				if o.acked < never && c.time < floor {
+					acked[o.devices[i].ID+" "+c.String()] = true
+				}
+			}
+		}
+	}
+	if len(acked) == 0 {
+		return
+	}
+	for shard := range s.setup.shards {
+		head, err := s.disk.bare.Head(ctx, shard)
+		if err != nil {
+			return
+		}
+		for _, epoch := range head.Epochs {
+			page, err := s.disk.bare.Scan(ctx, shard, epoch, "")
+			if err != nil {
+				return
+			}
+			for _, e := range page.Entries {
+				s.checkEntrySpared(e, acked, floor)
+			}
+		}
+	}
+}
+
+func (s *sim) checkEntrySpared(e store.Entry, acked map[string]bool, floor int64) {
+	devices, err := block.Decode(e.Data)
+	if err != nil {
+		s.fail("decode an entry: %w", err)
+		return
+	}
+	for i := range devices {
+		id := devices[i].ID
+		m := s.oracle.moment(id, s.step, 0, 0)
+		for _, c := range cells(&devices[i].Readings) {
+			if !acked[id+" "+c.String()] || c.stamp <= m.maybe {
+				continue
+			}
+			held, err := s.held(id)
+			if err != nil {
+				s.fail("read the leaves of %s: %w", id, err)
+			}
+			if !slices.ContainsFunc(held, func(h cell) bool { return h.metric == c.metric && h.time == c.time && h.stamp >= c.stamp }) {
+				s.fail("the floor rises to %s, %s %v was acknowledged and is not merged", clockText(floor), id, c)
+			}
+		}
 	}
 }
 

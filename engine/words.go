@@ -19,6 +19,9 @@ var (
 	ErrFormat = errors.New("store has a newer format")
 	// ErrMismatch says that the store was made with other settings.
 	ErrMismatch = errors.New("store was made with other settings")
+	// ErrFloor says that readings to be appended are older than what may be
+	// accepted by now: judge them again, by Floor.
+	ErrFloor = errors.New("older than the floor of retention, which has been raised meanwhile")
 	// ErrCorrupt says that a row or block does not decode.
 	ErrCorrupt = errors.New("stored data is corrupt")
 )

@@ -235,9 +235,24 @@ type writer struct {`}),
 		`if s > stamp {`,
 		`if s >= stamp {`}),
 
-	property(1000, "floor-falls", "8: the floor only rises", edit{"engine/floor.go",
-		`f.floor = max(f.floor, day(`,
-		`f.floor = max(0, day(`}),
+	by("TestFloorRowOnlyRises", "floor-falls", "8: the floor only rises", edit{"engine/floor.go",
+		`if to := day(trusted-int64(retention)) * nanosPerDay; to > f.accepts() {`,
+		`if to := day(now-int64(retention)) * nanosPerDay; to != f.accepts() {`}, edit{"engine/floor.go",
+		`f.floor = f.accepts()
+	}
+	return f`,
+		`f.floor = f.announced
+	}
+	return f`}),
+	by("TestFloorSparesTheAcknowledged", "floor-without-notice", "8: what is acknowledged is merged before retention takes it", edit{"engine/floor.go",
+		`if oldest > f.since+floorNotice {`,
+		`if oldest > f.since-int64(24*time.Hour) {`}),
+	by("TestFloorSparesTheAcknowledged", "floor-not-read-again", "8: nothing below what is announced is accepted, by any instance", edit{"engine/floor.go",
+		`return age >= 0 && age < int64(floorFresh)`,
+		`return age >= 0`}),
+	by("TestFloorAfterAnAnnouncementOfTheFuture", "floor-held-up", "8: a clock that was ahead does not hold the floor up", edit{"engine/floor.go",
+		`	f.since = min(f.since, now) // else a clock that was ahead would hold it up
+`, ``}),
 	property(1000, "floor-follows-any-clock", "8: by at most the time that passed", edit{"engine/floor.go",
 		`trusted := max(f.trusted, min(now, f.trusted+2*passed))`,
 		`trusted := max(f.trusted, now, passed)`}),

@@ -1,0 +1,35 @@
+package engine
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// Whatever the clocks and settings of those who raise it, neither the floor nor
+// what is announced ever falls, and the floor never passes what was announced.
+func TestFloorRowOnlyRises(t *testing.T) {
+	dice := rand.New(rand.NewPCG(1, 1))
+	start := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC).UnixNano()
+	rises := 0
+	for range 200 {
+		f := floorRow{floor: oldestFloor, trusted: start, seen: start}
+		now := start
+		for range 100 {
+			now += dice.Int64N(int64(6*time.Hour)) - int64(time.Hour)
+			clock := now + (dice.Int64N(3)-1)*dice.Int64N(int64(60*24*time.Hour))
+			oldest := now - dice.Int64N(int64(2*time.Hour))
+			next := f.next(clock, oldest, time.Duration(dice.Int64N(4))*24*time.Hour)
+			if next.floor < f.floor || next.announced < f.announced || next.floor > next.accepts() || next.trusted < f.trusted {
+				t.Fatalf("%+v after %+v", next, f)
+			}
+			if next.floor > f.floor {
+				rises++
+			}
+			f = next
+		}
+	}
+	if rises < 500 {
+		t.Errorf("the floor rose %d times only", rises)
+	}
+}

@@ -1,0 +1,170 @@
+package engine_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"sluice/engine"
+	"sluice/store"
+	"sluice/store/fenced"
+	"sluice/store/storetest"
+	"sluice/telemetry"
+	"sluice/telemetry/block"
+)
+
+const days = 24 * time.Hour
+
+// instance is an engine with a clock of its own over rows that it shares.
+type instance struct {
+	*engine.Engine
+	*clock
+	t     *testing.T
+	reads *int // of the floor
+}
+
+func newInstance(t *testing.T, memory store.Rows, now time.Time, retention time.Duration) *instance {
+	t.Helper()
+	i := &instance{clock: &clock{now}, t: t, reads: new(int)}
+	rows := storetest.NewFaultyRows(memory, func(c storetest.Call) storetest.Verdict {
+		*i.reads += count(c.Method == "Get" && c.Key == engine.FloorKey)
+		return storetest.Pass()
+	})
+	var err error
+	i.Engine, err = engine.Open(t.Context(), engine.Config{
+		Accounts: []store.Rows{rows}, Shards: 1, Now: i.Now, NewID: func() string { return "floor" }, Retention: retention,
+		Journal: func(rows func(int) store.Rows) (store.Journal, error) {
+			return fenced.New(rows, fenced.Options{Now: i.Now})
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func (i *instance) send(at time.Time) error {
+	r := reading("a", at, number("x", 1))
+	r.Stamp = telemetry.Stamp(i.now.UnixNano())
+	return i.Append(i.t.Context(), 0, block.FromReadings([]telemetry.Reading{r}))
+}
+
+func (i *instance) readings() int {
+	i.t.Helper()
+	n := 0
+	err := i.View().Read(i.t.Context(), "a", all, func(f *block.Frame) error { n += f.Readings(); return nil })
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return n
+}
+
+func (i *instance) retain() {
+	i.t.Helper()
+	if err := i.Retain(i.t.Context()); err != nil {
+		i.t.Fatal(err)
+	}
+}
+
+func (i *instance) merge() {
+	i.t.Helper()
+	if _, err := i.MergeShard(i.t.Context(), 0); err != nil {
+		i.t.Fatal(err)
+	}
+}
+
+// What an instance acknowledges while another one raises the floor is merged
+// before retention takes it: at midnight, by clocks that differ, and where the
+// settings of the other one ask for a shorter retention.
+func TestFloorSparesTheAcknowledged(t *testing.T) {
+	midnight := noon.Truncate(days).Add(days)
+	for _, c := range []struct {
+		name     string
+		now      time.Time
+		at       time.Time     // of a reading that is acceptable then
+		ahead    time.Duration // the other one's clock
+		shorter  time.Duration // its retention
+		elapsing time.Duration // until it raises
+	}{
+		{"midnight", midnight.Add(-time.Second), midnight.Add(-11 * days), 0, 10 * days, 2 * time.Second},
+		{"midnight by a clock that is ahead", midnight.Add(-3 * time.Second), midnight.Add(-11 * days), 5 * time.Second, 10 * days, 0},
+		{"shorter retention", noon, noon.Add(-9 * days), 0, 2 * days, 10 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			memory := &storetest.Memory{}
+			one := newInstance(t, memory, c.now, 10*days)
+			if err := one.send(noon); err != nil { // the journal has an epoch from before
+				t.Fatal(err)
+			}
+			one.merge()
+			other := newInstance(t, memory, c.now.Add(c.ahead), c.shorter)
+			pass := func(d time.Duration) { one.now, other.now = one.now.Add(d), other.now.Add(d) }
+			pass(c.elapsing)
+			other.retain()
+			if floor := one.Floor(); c.at.UnixNano() < floor {
+				t.Fatalf("not acceptable: the floor is %s", clockText(floor))
+			}
+			if err := one.send(c.at); err != nil {
+				t.Fatal(err)
+			}
+			for range 20 { // not merged, however often the floor is raised
+				pass(time.Minute)
+				other.retain()
+				if n := other.readings(); n != 2 { // the first one only writes
+					t.Fatalf("%d readings after %v, want 2", n, one.now.Sub(c.now))
+				}
+			}
+			if err := one.send(c.at); !errors.Is(err, engine.ErrFloor) {
+				t.Fatalf("a reading below what is announced: %v", err)
+			}
+			if floor := one.Floor(); c.at.UnixNano() >= floor {
+				t.Fatalf("the floor is %s", clockText(floor))
+			}
+			other.merge()
+			if n := one.readings(); n != 2 {
+				t.Fatalf("%d readings after the merge, want 2", n)
+			}
+			for range 3 {
+				pass(time.Hour)
+				other.merge()
+				other.retain()
+			}
+			if n := one.readings(); n != 1 {
+				t.Fatalf("%d readings after retention, want 1", n)
+			}
+		})
+	}
+}
+
+// An instance that only writes learns of the floor, and asks once a minute.
+func TestFloorIsReadOnceAMinute(t *testing.T) {
+	one := newInstance(t, &storetest.Memory{}, noon, 10*days)
+	*one.reads = 0
+	for range 600 {
+		one.now = one.now.Add(time.Second)
+		if err := one.send(noon); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if *one.reads < 9 || *one.reads > 10 {
+		t.Errorf("%d reads of the floor in 10 minutes of appends, want one a minute", *one.reads)
+	}
+}
+
+// An announcement by a clock that was far ahead does not hold the floor up.
+func TestFloorAfterAnAnnouncementOfTheFuture(t *testing.T) {
+	memory := &storetest.Memory{}
+	one := newInstance(t, memory, noon, 10*days)
+	mad := newInstance(t, memory, noon.AddDate(1, 0, 0), 9*days)
+	mad.retain()
+	before := one.Floor()
+	for range 4 {
+		one.now = one.now.Add(time.Hour)
+		one.merge()
+		one.retain()
+	}
+	status, err := one.Status(t.Context())
+	if err != nil || status.Floor <= before {
+		t.Errorf("the floor stays at %s: %v", clockText(status.Floor), err)
+	}
+}
