@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -53,9 +54,26 @@ func openHouse(ctx context.Context, s settings.Settings, storage storage, log *s
 	compacting, stop := context.WithCancel(context.Background())
 	h.stopCompactor = stop
 	if hasTicker(s) {
-		h.compactor.Go(func() { h.engine.Run(compacting) })
+		h.compactor.Go(func() { keepRunning(compacting, h.engine.Run, log) })
 	}
 	return h, nil
+}
+
+// keepRunning runs what must not end before ctx does: again after a panic, which
+// would end the process.
+func keepRunning(ctx context.Context, run func(context.Context), log *slog.Logger) {
+	once := func() {
+		defer func() {
+			if r := recover(); r != nil {
+				log.Error("panic", "error", fmt.Sprint(r), "stack", string(debug.Stack()))
+			}
+		}()
+		run(ctx)
+	}
+	for ctx.Err() == nil {
+		once()
+		pause(ctx, time.Second)
+	}
 }
 
 // hasTicker says whether the process merges by its own clock. On tables under

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
 	"strings"
 	"time"
 	"unicode"
@@ -70,9 +72,16 @@ func (k *keeper) openSome(ctx context.Context, first bool) (*house, error) {
 	return nil, nil
 }
 
-func (k *keeper) openOne(ctx context.Context) (*house, error) {
+// openOne turns a panic into an error: what is stored must not end the process.
+func (k *keeper) openOne(ctx context.Context) (h *house, err error) {
 	ctx, cancel := context.WithTimeout(ctx, k.try)
 	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			k.log.Error("panic", "error", fmt.Sprint(r), "stack", string(debug.Stack()))
+			h, err = nil, fmt.Errorf("opening the store panicked: %v", r)
+		}
+	}()
 	return k.open(ctx)
 }
 

@@ -9,8 +9,7 @@ import (
 )
 
 func main() {
-	// Whoever reads the log may go away: that is no reason to stop serving.
-	signal.Ignore(syscall.SIGPIPE)
+	signal.Ignore(harmless...) // no reason to stop serving
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // so that a second signal ends the process at once
 	os.Exit(Run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -145,11 +147,20 @@ func (s *Service) foldAll(ctx context.Context, view Reader, members []member, q 
 	work.SetLimit(s.options.Workers)
 	for i := range members {
 		work.Go(func() (err error) {
+			defer contain(&err)
 			results[i], err = s.fold(ctx, view, &members[i], &q.aggregateQuery, b)
 			return err
 		})
 	}
 	return results, work.Wait()
+}
+
+// contain turns a panic into an error: in a goroutine of its own it would end
+// the process, not the request.
+func contain(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+	}
 }
 
 // join pools a device into its group.

@@ -3,6 +3,7 @@ package query
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"maps"
@@ -33,6 +34,9 @@ type memory struct {
 	breaks       []error
 	views, reads atomic.Int64
 }
+
+// errPanic among the breaks is a panic.
+var errPanic = errors.New("secret: index out of range")
 
 func newMemory(readings ...telemetry.Reading) *memory {
 	m := &memory{devices: map[string]block.Device{}, rows: 3, unmerged: map[string]telemetry.Stamp{}}
@@ -106,6 +110,9 @@ func (m *memory) Read(_ context.Context, id string, span engine.Span, yield func
 		if len(m.breaks) > 0 {
 			err := m.breaks[0]
 			m.breaks = m.breaks[1:]
+			if err == errPanic {
+				panic(err)
+			}
 			if err != nil {
 				return err
 			}

@@ -163,6 +163,21 @@ func TestStoreErrors(t *testing.T) {
 	}
 }
 
+// A fault in the decoder of what is stored fails the request whose goroutine met
+// it, not the process.
+func TestPanicWhileFolding(t *testing.T) {
+	m := newMemory(reading("a", midnight, "x", 1), reading("b", midnight, "x", 1))
+	m.breaks = []error{errPanic}
+	e := server(m, Options{Now: at("2026-11-23T00:30:00Z"), Workers: 1})
+	const target = "/api/v1/aggregates?metric=x&from=2026-11-23T00:00:00Z&groupBy=device"
+	if w := request(e, http.MethodGet, target); w.Code != 500 || strings.Contains(w.Body.String(), "secret") {
+		t.Error(w.Code, w.Body)
+	}
+	if w := request(e, http.MethodGet, target); w.Code != 200 {
+		t.Error(w.Code, w.Body)
+	}
+}
+
 // endless has a device that sends a value each second of all time.
 type endless struct {
 	*memory
