@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -20,7 +19,11 @@ import (
 func (w *world) kill() {
 	w.t.Helper()
 	until(w.t, "a handler", func() bool { return w.HandlerPID() != 0 && w.Ready(w.t.Context()) == nil })
-	if err := syscall.Kill(w.HandlerPID(), syscall.SIGKILL); err != nil {
+	p, err := os.FindProcess(w.HandlerPID())
+	if err == nil {
+		err = p.Kill()
+	}
+	if err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -164,7 +164,7 @@ func (o *outgoing) writeBody(w io.Writer) error {
 				return err
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			_, err = io.WriteString(w, "0\r\n\r\n")
 			return err
 		}
@@ -187,8 +187,9 @@ func (c *client) take(ctx context.Context) (*conn, error) {
 		c.idle = c.idle[:n-1]
 		c.mu.Unlock()
 		select {
-		case <-last.first:
-			_ = last.Close() // ended, or said something that nobody asked for
+		case err := <-last.first:
+			// It ended, or said something that nobody asked for.
+			_ = errors.Join(err, last.Close())
 		default:
 			return last, nil
 		}
