@@ -168,6 +168,9 @@ func (s *Server) await(ctx context.Context, out io.Reader) error {
 // Address is "host:port" of the server.
 func (s *Server) Address() string { return strings.TrimPrefix(s.endpoint, "http://") }
 
+// PID is the id of the server's process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
 // Account hands out an account that nobody has had before. It panics after the
 // twenty-thousandth.
 func (s *Server) Account() Account {

@@ -64,13 +64,21 @@ type load struct {
 	connections, devices, each int
 	interval                   time.Duration
 	begin                      time.Time
-	readings                   int // in all, at least
+	readings                   int           // in all, at least; 0: for length
+	length                     time.Duration // then: no body is begun after it
 }
 
 // run posts and returns the number of readings that were accepted.
 func (l load) run(address string) (int, error) {
 	var left atomic.Int64
 	left.Store(int64(l.readings))
+	started := time.Now()
+	another := func(n int) bool {
+		if l.readings == 0 {
+			return time.Since(started) < l.length
+		}
+		return left.Add(-int64(n)) > -int64(n)
+	}
 	var accepted atomic.Int64
 	var clients sync.WaitGroup
 	errs := make(chan error, l.connections)
@@ -83,7 +91,7 @@ func (l load) run(address string) (int, error) {
 			}
 			defer func() { _ = p.conn.Close() }()
 			t := body.New(i*l.devices, l.devices, l.each, l.interval)
-			for at := l.begin; left.Add(-int64(t.Readings)) > -int64(t.Readings); at = at.Add(t.Span()) {
+			for at := l.begin; another(t.Readings); at = at.Add(t.Span()) {
 				t.At(at)
 				if err := p.post(t); err != nil {
 					errs <- err

@@ -38,6 +38,7 @@ type scenario struct {
 // run unless scenarios are named.
 const (
 	embedded  = "embedded"
+	onAzurite = "azurite"
 	simulated = "simulated"
 )
 
@@ -47,7 +48,20 @@ var scenarios = []scenario{
 	{embedded, "start", "exec to the first answer, on a store of a million readings", (*bench).start},
 	{embedded, "history", "a day of a device by how much history it has", (*bench).history},
 	{embedded, "disk", "bytes on disk a reading, NAB recordings and a fleet", (*bench).disk},
+	{onAzurite, "ingest", "bodies of 500 readings of 500 devices, 16 connections, beside Azurite's own rows a second", (*bench).ingest},
+	{onAzurite, "paced", "10,000 devices that send a reading a minute in a request each, SLUICE_LINGER=100ms", (*bench).paced},
+	{onAzurite, "day", "a day of a device by how much history it has", (*bench).dayOnTables},
+	{onAzurite, "host", "what the host stand-in adds to a call", (*bench).underHost},
 	{simulated, "operations", "operations of a table store, counted in simulated time", (*bench).sweeps},
+}
+
+// kinds are the stores, each with what is measured of it.
+func kinds() string {
+	var all []string
+	for _, store := range []string{embedded, onAzurite, simulated} {
+		all = append(all, store+" ("+strings.Join(of(store), ",")+")")
+	}
+	return strings.Join(all, ", ")
 }
 
 // of are the names of a store's scenarios.
@@ -74,8 +88,8 @@ func run(ctx context.Context, args []string) (err error) {
 	binary := flags.String("binary", "bin/handler", "the binary to measure")
 	readings := flags.Int("readings", 1_000_000, "readings of arrays, fleet and start")
 	repeats := flags.Int("repeats", 5, "starts of each kind")
-	kind := flags.String("store", embedded, "the store to measure: "+embedded+", or "+simulated+" (tables in memory, counted)")
-	which := flags.String("scenarios", "", "which of the store's scenarios (all): "+strings.Join(of(embedded), ",")+"; "+strings.Join(of(simulated), ","))
+	kind := flags.String("store", embedded, "the store to measure: "+kinds())
+	which := flags.String("scenarios", "", "which of the store's scenarios; all without")
 	plots := flags.String("plots", "", "folder for the charts of what is simulated")
 	folder := flags.String("folder", os.TempDir(), "where the data folders are made: on the disk to measure")
 	nab := flags.String("nab", "../shared/data/nab", "recordings of the Numenta Anomaly Benchmark")
@@ -101,7 +115,7 @@ func run(ctx context.Context, args []string) (err error) {
 // runAll runs some of a store's scenarios.
 func (b *bench) runAll(store string, names []string) error {
 	if len(of(store)) == 0 {
-		return fmt.Errorf("store %q: %s or %s would be right", store, embedded, simulated)
+		return fmt.Errorf("store %q: %s would be right", store, kinds())
 	}
 	for _, name := range names {
 		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.store == store && s.name == name })

@@ -2,11 +2,9 @@ package main
 
 import (
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -188,23 +186,9 @@ func (b *bench) history() error {
 }
 
 func (b *bench) day(p *service.Process, days int, from time.Time) error {
-	query := url.Values{"from": {from.Format(time.RFC3339)}, "to": {from.Add(24 * time.Hour).Format(time.RFC3339)}}
-	readings := url.Values{"limit": {"2000"}}
-	aggregates := url.Values{"metric": {"temperature"}, "step": {"5m"}, "agg": {"avg,min,max"}}
-	for key := range query {
-		readings[key], aggregates[key] = query[key], query[key]
-	}
-	path := "/api/v1/devices/" + body.Device(1)
 	row := fmt.Sprintf("| %d days |", days)
-	for _, q := range []struct {
-		path  string
-		query url.Values
-		check func(json.RawMessage) bool
-	}{
-		{path + "/aggregates", aggregates, func(a json.RawMessage) bool { return strings.Count(string(a), `"count":5`) == 288 }},
-		{path + "/readings", readings, func(a json.RawMessage) bool { return strings.Count(string(a), `"ts"`) == 1440 }},
-	} {
-		cells, err := b.ask(p, q.path, q.query, q.check)
+	for _, q := range dayQueries(from) {
+		cells, err := b.ask(p, q)
 		if err != nil {
 			return err
 		}
@@ -215,7 +199,7 @@ func (b *bench) day(p *service.Process, days int, from time.Time) error {
 }
 
 // ask repeats a query and returns the cells of its row.
-func (b *bench) ask(p *service.Process, path string, query url.Values, check func(json.RawMessage) bool) (string, error) {
+func (b *bench) ask(p *service.Process, q dayQuery) (string, error) {
 	const times = 400
 	var took []time.Duration
 	before, err := p.Usage()
@@ -223,15 +207,11 @@ func (b *bench) ask(p *service.Process, path string, query url.Values, check fun
 		return "", err
 	}
 	for range times {
-		var answer json.RawMessage
 		started := time.Now()
-		if err := p.Get(b.ctx, path, query, &answer); err != nil {
+		if err := b.askOnce(p, q); err != nil {
 			return "", err
 		}
 		took = append(took, time.Since(started))
-		if !check(answer) {
-			return "", fmt.Errorf("the answer is not what was sent: %.500s", answer)
-		}
 	}
 	after, err := p.Usage()
 	if err != nil {

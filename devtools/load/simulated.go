@@ -16,7 +16,7 @@ import (
 // fleets are what is typical.
 var fleets = []operations.Fleet{
 	{Name: "10,000 devices, a reading a minute, a request each", Devices: 10_000, Every: time.Minute, Batch: 1},
-	{Name: "20 gateways of 500 devices, a reading each every 10 s, a body a gateway", Devices: 10_000, Every: 10 * time.Second, Batch: 1, Gateway: 500},
+	{Name: "20 gateways of 500 devices, a reading a minute each, a body a gateway", Devices: 10_000, Every: time.Minute, Batch: 1, Gateway: 500},
 	{Name: "1,000 devices, a reading a second, in bodies of 60", Devices: 1000, Every: time.Minute, Batch: 60},
 	{Name: "100 devices, 10 readings a second, in bodies of 10", Devices: 100, Every: time.Second, Batch: 10},
 	{Name: "1 device, a reading a second, a request each", Devices: 1, Every: time.Second, Batch: 1},

@@ -22,19 +22,22 @@ func (u Usage) CPU() time.Duration { return u.User + u.System }
 const tick = 10 * time.Millisecond
 
 // Usage reads what the process has used. It needs Linux.
-func (p *Process) Usage() (Usage, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID))
+func (p *Process) Usage() (Usage, error) { return UsageOf(p.PID) }
+
+// UsageOf reads what any process of ours has used. It needs Linux.
+func UsageOf(pid int) (Usage, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return Usage{}, fmt.Errorf("read the usage: %w", err)
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return Usage{}, fmt.Errorf("read the usage: %w", err)
 	}
 	// The name, field 2, may have blanks; utime and stime are fields 14 and 15.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(fields) < 13 {
-		return Usage{}, fmt.Errorf("read the usage: /proc/%d/stat has %d fields", p.PID, len(fields))
+		return Usage{}, fmt.Errorf("read the usage: /proc/%d/stat has %d fields", pid, len(fields))
 	}
 	ticks := func(i int) time.Duration {
 		n, _ := strconv.ParseInt(string(fields[i]), 10, 64)
