@@ -200,14 +200,16 @@ func (e *Engine) mergeChunk(ctx context.Context, shard int, c *chunk) error {
 	if err != nil {
 		return err
 	}
-	ids := slices.Sorted(maps.Keys(c.parts))
+	ids, carried := slices.Sorted(maps.Keys(c.parts)), 0
 	for len(ids) > 0 {
 		n := e.limits.batchSize(ids, c.parts)
-		m := merge{engine: e, rows: e.rows(shard), shard: partition(shard), floor: floor}
-		if err := m.devices(ctx, ids[:n], c.parts); err != nil {
+		if err := e.mergeOrCarry(ctx, shard, floor, ids[:n], c.parts, &carried); err != nil {
 			return err
 		}
 		ids = ids[n:]
+	}
+	if carried > 0 {
+		e.status[shard].carried(carried)
 	}
 	return nil
 }

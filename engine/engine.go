@@ -111,7 +111,8 @@ func (e *Engine) readFloor(ctx context.Context) (int64, error) {
 // Append makes devices' readings, all of one shard and in ascending order of
 // ids, durable. Failed, parts may be durable or become so; appending the same
 // again is safe. ErrFloor if some are older than what is accepted by now, of
-// which this engine learns within a minute.
+// which this engine learns within a minute; a *RefusedError if the store refuses
+// some for good and has all others.
 func (e *Engine) Append(ctx context.Context, shard int, devices []block.Device) error {
 	begun := e.now()
 	err := e.checkAccepted(ctx, devices)
@@ -132,7 +133,13 @@ func (e *Engine) append(ctx context.Context, shard int, devices []block.Device) 
 	if err != nil || len(entries) == 0 {
 		return err
 	}
-	if err := e.journal.Append(ctx, shard, entries); err != nil {
+	err = e.journal.Append(ctx, shard, entries)
+	var refused *store.RefusedError
+	if errors.As(err, &refused) {
+		err = e.isolate(ctx, shard, entries, refused)
+	}
+	var partly *RefusedError
+	if err != nil && !errors.As(err, &partly) {
 		return err
 	}
 	if before := e.appended[shard].Add(size) - size; before < e.config.MergeBytes && before+size >= e.config.MergeBytes {
@@ -141,7 +148,7 @@ func (e *Engine) append(ctx context.Context, shard int, devices []block.Device) 
 		default:
 		}
 	}
-	return nil
+	return err
 }
 
 // encode cuts devices by bucket and into entries.
@@ -243,6 +250,7 @@ func (e *Engine) eachShard(do func(shard int)) {
 func (e *Engine) mergeAndTell(ctx context.Context, shard int, p pace) (merged int, more bool, err error) {
 	begun := e.now()
 	size := e.appended[shard].Swap(0)
+	e.status[shard].begin()
 	merged, more, err = e.mergeSafely(ctx, shard, p)
 	if more {
 		e.appended[shard].Add(size)

@@ -318,6 +318,9 @@ func (w *writer) flush(ctx context.Context) error {
 	if refused(err) || errors.Is(err, store.ErrTableNotFound) { // not found: made and dropped again, the floor has risen
 		return fmt.Errorf("%w: %w", errAbandoned, err)
 	}
+	if errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", errUnwritable, err)
+	}
 	if err != nil {
 		return fmt.Errorf("write to %s: %w", w.table, err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"sluice/devtools/azurite"
 	"sluice/engine"
 	"sluice/store"
 	"sluice/store/fenced"
@@ -25,6 +26,7 @@ const (
 // setup is what a world is made with.
 type setup struct {
 	journal   string
+	server    *azurite.Server // for fencedOnAzurite
 	accounts  int
 	shards    int
 	powerCuts bool
@@ -42,7 +44,7 @@ type setup struct {
 
 func drawSetup(d dice, journal string) setup {
 	s := setup{journal: journal, buckets: 1, fences: 1 + d.pick(3), tailBytes: 128 << 20}
-	s.powerCuts = journal != fencedOnMemory && d.rare(2)
+	s.powerCuts = (journal == embedded || journal == fencedOnPebble) && d.rare(2)
 	s.retention = []time.Duration{0, 23*time.Hour + 30*time.Minute, 12 * time.Hour, 47*time.Hour + 30*time.Minute}[d.pick(4)]
 	s.accounts, s.shards = 1, 2
 	if journal != embedded {
@@ -87,6 +89,12 @@ func openDisk(s *sim) (*disk, error) {
 		}
 		d.wrap()
 		return d, nil
+	}
+	if s.setup.journal == fencedOnAzurite {
+		raw, err := azuriteAccounts(s.setup.server, s.setup.accounts)
+		d.raw = raw
+		d.wrap()
+		return d, err
 	}
 	d.fs = vfs.NewMem()
 	if s.setup.powerCuts {

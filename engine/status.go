@@ -10,6 +10,21 @@ type shardStatus struct {
 	mu     sync.Mutex
 	merged time.Time
 	err    error
+	stuck  int // devices that the last merge could not merge
+}
+
+// carried takes note of devices that cannot be merged.
+func (s *shardStatus) carried(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stuck += n
+}
+
+// begin forgets what was found the last time.
+func (s *shardStatus) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stuck = 0
 }
 
 func (s *shardStatus) note(at time.Time, err error) {
@@ -34,6 +49,7 @@ type ShardStatus struct {
 	Appended   int64     // bytes appended by this process since its last merge
 	LastMerged time.Time // by this process; zero if it has not
 	LastError  string    // of its last merge; "" if it went well
+	Carried    int       // devices whose rows the store refused in the last merge by this process: they stay in the journal
 }
 
 // Status reads the state of all shards.
@@ -61,7 +77,7 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 func (s *shardStatus) fill(to *ShardStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	to.LastMerged = s.merged
+	to.LastMerged, to.Carried = s.merged, s.stuck
 	if s.err != nil {
 		to.LastError = s.err.Error()
 	}

@@ -158,6 +158,9 @@ func (s *sim) newOp(p *process) *op {
 
 func (s *sim) newReading(shard int, p *process) telemetry.Reading {
 	r := telemetry.Reading{Device: s.device(shard), Time: s.newTime(), Stamp: p.take()}
+	for tries := 0; tries < 3 && p.engine != nil && r.Time < p.engine.Floor(); tries++ { // mostly what ingest would accept
+		r.Time = s.newTime()
+	}
 	if s.rare(4) {
 		s.tie(&r, shard)
 	}

@@ -19,8 +19,16 @@ type Appender interface {
 	Shards() int
 	Shard(device string) int
 	// Append returns nil once devices, all of one shard, ascending by ID, are
-	// durable. After an error parts may be.
+	// durable. After an error parts may be; after one that is a Refuser all are but
+	// those that it names.
 	Append(ctx context.Context, shard int, devices []block.Device) error
+}
+
+// Refuser is an error that says which readings cannot be made durable, however
+// often they are sent.
+type Refuser interface {
+	error
+	Refused(device string, stamp telemetry.Stamp) bool
 }
 
 // Why Put did not make readings durable.
@@ -92,7 +100,8 @@ func (g *Group) Full() bool { return g.queued.Load() >= g.cfg.QueueBytes }
 
 // Put returns nil once all readings are durable. Within a shard they are
 // appended in their order. ErrFull and ErrClosed; the context's error when it
-// ended first; else what Append said. After an error other than ErrFull some of
+// ended first; a Refuser when all are durable but those that it names; else what
+// Append said. After an error other than ErrFull some of
 // them may be durable or become so. The group keeps readings until they are
 // flushed: they must not be changed.
 func (g *Group) Put(ctx context.Context, readings []telemetry.Reading) error {
@@ -158,7 +167,7 @@ func (g *Group) run(n int) {
 		s.last = time.Now()
 		err := g.flush(n, parts)
 		for _, p := range parts {
-			g.settle(p, err)
+			g.settle(p, p.share(err))
 		}
 	}
 }

@@ -4,6 +4,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -100,5 +101,16 @@ func (in *Ingest) take(ctx context.Context, b *wire.Batch) error {
 	b.Stamp(in.clock.Take(len(b.Readings)))
 	ctx, cancel := context.WithTimeout(ctx, in.cfg.Deadline)
 	defer cancel()
-	return in.group.Put(ctx, b.Readings)
+	err := in.group.Put(ctx, b.Readings)
+	var refuser Refuser
+	if errors.As(err, &refuser) {
+		b.Refuse(func(r *telemetry.Reading) *telemetry.Refusal {
+			if !refuser.Refused(r.Device, r.Stamp) {
+				return nil
+			}
+			return telemetry.Refuse(telemetry.NotStorable, "the store refuses this reading of %s for good: sending it again does not help", telemetry.Quote(r.Device))
+		})
+		return nil
+	}
+	return err
 }

@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +47,21 @@ type part struct {
 	readings []telemetry.Reading
 	bytes    int64
 	ticket   *ticket
+}
+
+// share is what an error of a flush means for the part: nothing, if others were
+// refused.
+func (p *part) share(err error) error {
+	var refuser Refuser
+	if !errors.As(err, &refuser) {
+		return err
+	}
+	for i := range p.readings {
+		if r := &p.readings[i]; refuser.Refused(r.Device, r.Stamp) {
+			return refuser
+		}
+	}
+	return nil
 }
 
 // What a reading takes in memory besides its texts.
@@ -141,6 +158,21 @@ type ticket struct {
 	failed atomic.Bool  // a part failed, or the request has gone
 	err    error        // why, set before done is closed
 	done   chan struct{}
+
+	mu      sync.Mutex
+	refused refusals // by the store, of parts that are durable otherwise
+}
+
+// refusals are the Refusers of several flushes.
+type refusals []Refuser
+
+func (r refusals) Error() string { return r[0].Error() }
+
+func (r refusals) Unwrap() error { return r[0] }
+
+// Refused implements Refuser.
+func (r refusals) Refused(device string, stamp telemetry.Stamp) bool {
+	return slices.ContainsFunc(r, func(one Refuser) bool { return one.Refused(device, stamp) })
 }
 
 func newTicket(parts int) *ticket {
@@ -151,6 +183,12 @@ func newTicket(parts int) *ticket {
 
 // settle counts a part that is durable, or ends the wait with an error.
 func (t *ticket) settle(err error) {
+	if refuser, ok := err.(Refuser); ok { //nolint:errorlint // as share returned it
+		t.mu.Lock()
+		t.refused = append(t.refused, refuser)
+		t.mu.Unlock()
+		err = nil
+	}
 	switch {
 	case err == nil:
 		if t.left.Add(-1) == 0 {
@@ -168,6 +206,9 @@ func (t *ticket) over() bool { return t.failed.Load() }
 func (t *ticket) wait(ctx context.Context) error {
 	select {
 	case <-t.done:
+		if t.err == nil && len(t.refused) > 0 {
+			return t.refused
+		}
 		return t.err
 	case <-ctx.Done():
 		t.failed.CompareAndSwap(false, true)

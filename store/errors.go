@@ -23,6 +23,21 @@ var (
 	ErrCorrupt       = errors.New("stored data does not decode")
 )
 
+// RefusedError is what Append of a Journal returns where the store refuses some
+// of the entries for good, however often they are sent: none of them is there.
+// All others are durable.
+type RefusedError struct {
+	Entries []int // their indexes, ascending
+	Err     error // why the last of them was
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("%d entries are refused for good, the others are durable: %v", len(e.Entries), e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
 // OpError says which operation of a transaction was refused.
 type OpError struct {
 	Index int

@@ -50,7 +50,8 @@ type Journal interface {
 	// epochs that the head named and that were not sealed at that time. Failed,
 	// any of them may be there or come yet; appending them again is safe for a
 	// caller whose entries are idempotent. ErrTooLarge, ErrInvalid (no entry, an
-	// empty one).
+	// empty one); a *RefusedError if the store refuses some for good although they
+	// are right, and all others are durable.
 	Append(ctx context.Context, shard int, entries []Entry) error
 	// Open opens the epoch that follows the newest one of head and names it in the
 	// head, which must not have changed since it was read: else ErrStale. It

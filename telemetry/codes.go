@@ -24,6 +24,7 @@ const (
 	InvalidValue      Code = "invalid_value"       // not a number, boolean or short string
 	TooManyMetrics    Code = "too_many_metrics"    // in the reading, or of the device
 	InvalidTags       Code = "invalid_tags"        // not legal tags, or too many
+	NotStorable       Code = "not_storable"        // the store refuses it for good, though it is right
 	RateLimited       Code = "rate_limited"        // over the device's rate; retryable
 )
 

@@ -31,10 +31,14 @@ func (j *Journal) Append(ctx context.Context, shard int, entries []store.Entry) 
 	if err != nil {
 		return fmt.Errorf("append to shard %d: %w", shard, err)
 	}
+	var found isolation
 	for _, rows := range j.transactions(entries) {
-		if err := j.commit(ctx, shard, rows); err != nil {
+		if err := j.isolate(ctx, shard, rows, &found); err != nil {
 			return fmt.Errorf("append to shard %d: %w", shard, err)
 		}
+	}
+	if err := j.judge(ctx, shard, &found); err != nil {
+		return fmt.Errorf("append to shard %d: %w", shard, err)
 	}
 	return nil
 }
@@ -78,6 +82,8 @@ func (j *Journal) send(ctx context.Context, shard int, rows []store.Op, fence in
 	touch := store.Op{Kind: store.Touch, Key: fenceKey(fence % p.fences), IfMatch: store.AnyTag}
 	err = j.rows(shard).Commit(ctx, p.table, p.partition, append([]store.Op{touch}, rows...))
 	switch {
+	case errors.Is(err, store.ErrInvalid), errors.Is(err, store.ErrTooLarge):
+		return &refusedRows{err}
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrTableNotFound):
 		j.bury(shard, epoch)
 	case unanswered(err):

@@ -3,6 +3,7 @@ package fenced_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -519,4 +520,54 @@ func TestManyEpochs(t *testing.T) {
 	r.want(err, store.ErrTooLarge)
 	r.must(r.Update(t.Context(), 0, h, store.Head{Epochs: h.Epochs[1:], State: make([]byte, 1<<10)}))
 	r.open()
+}
+
+// TestAppendIsolates: of a flush the entries that the store refuses for good
+// come back alone, all others are durable, and the number of transactions is
+// bounded. Where the fence alone is refused too, no entry is at fault.
+func TestAppendIsolates(t *testing.T) {
+	r := newRig(t, 2)
+	r.must(r.append("x"))
+	var flush []store.Entry
+	for i := range 150 {
+		flush = append(flush, store.Entry{Bucket: i % 7, Data: []byte(fmt.Sprintf("entry %d", i))})
+	}
+	bad := []int{3, 98, 99, 149}
+	r.calls = nil
+	r.hook = func(c storetest.Call) storetest.Verdict {
+		for _, i := range bad {
+			for _, op := range c.Ops {
+				if len(op.Properties) > 0 && string(op.Properties[0].Value.([]byte)) == string(flush[i].Data) {
+					return storetest.Fail(store.ErrTooLarge)
+				}
+			}
+		}
+		return storetest.Pass()
+	}
+	err := r.Append(t.Context(), 0, flush)
+	var refused *store.RefusedError
+	if !errors.As(err, &refused) || !slices.Equal(refused.Entries, bad) || !errors.Is(err, store.ErrTooLarge) {
+		t.Fatalf("refused %v, want %v: %v", refused, bad, err)
+	}
+	if len(r.calls) > 60 {
+		t.Errorf("%d calls to find %d of 150", len(r.calls), len(bad))
+	}
+	r.hook = func(storetest.Call) storetest.Verdict { return storetest.Pass() }
+	texts := r.texts(r.head().Epochs[0])
+	for i, e := range flush {
+		if there := slices.Contains(strings.Split(texts, " "), strings.Split(string(e.Data), " ")[1]); there == slices.Contains(bad, i) {
+			t.Errorf("%s is there: %v", e.Data, there)
+		}
+	}
+	r.calls = nil
+	r.hook = func(c storetest.Call) storetest.Verdict {
+		if c.Method == "Commit" {
+			return storetest.Fail(store.ErrInvalid)
+		}
+		return storetest.Pass()
+	}
+	err = r.Append(t.Context(), 0, flush[:99])
+	if errors.As(err, &refused) || !errors.Is(err, store.ErrInvalid) || len(r.calls) > 2*99 {
+		t.Fatalf("a store that refuses everything: %v after %d calls", err, len(r.calls))
+	}
 }
