@@ -46,10 +46,10 @@ var anyBound = rapid.OneOf(
 func TestBound(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b, key := anyBound.Draw(rt, "bound"), anyKey.Draw(rt, "key")
-		if rapid.Bool().Draw(rt, "near") { // keys that share the bound's beginning
-			if near := b[:sendablePrefix(b)] + key; store.CheckKey(near) == nil {
-				key = near
-			}
+		beginning := b[:sendablePrefix(b)]
+		near := rapid.SampledFrom([]string{key, beginning, beginning + key}).Draw(rt, "near")
+		if store.CheckKey(near) == nil {
+			key = near
 		}
 		s, follows, ok := bound(b)
 		below := !ok || key < s || follows && key == s
@@ -129,6 +129,20 @@ func TestEncodeBatch(t *testing.T) {
 			checkRequest(rt, req, partition, ops[i])
 		}
 	})
+}
+
+// TestEncodeEntity: each value has the form, and where JSON does not say it the
+// type, that the service documents.
+func TestEncodeEntity(t *testing.T) {
+	o := store.Op{Key: "k'\"", Properties: []store.Property{
+		{Name: "A", Value: 20.0}, {Name: "B", Value: 1e300}, {Name: "C", Value: int64(-5)}, {Name: "D", Value: []byte("x")},
+		{Name: "E", Value: true}, {Name: "F", Value: "a\\\n\u2028ü"}, {Name: "G", Value: []byte(nil)},
+	}}
+	want := `{"PartitionKey":"p","RowKey":"k'\"","A@odata.type":"Edm.Double","A":20,"B@odata.type":"Edm.Double","B":1e+300,` +
+		`"C@odata.type":"Edm.Int64","C":"-5","D@odata.type":"Edm.Binary","D":"eA==","E":true,"F":"a\\\u000a\u2028ü","G@odata.type":"Edm.Binary","G":""}`
+	if got := string(appendEntity(nil, []byte(`"p"`), o)); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 }
 
 func requestsOf(rt *rapid.T, b batch) []*http.Request {
