@@ -163,6 +163,10 @@ func hostedAnswers(t *testing.T, c service.Client, mode host.Mode) {
 	if chunked.status != want {
 		t.Errorf("a chunked upload: %+v, want %d", chunked, want)
 	}
+	huge := rawCall(t, address, "POST /api/v1/telemetry HTTP/1.1\r\nHost: x\r\nContent-Length: 104857601\r\n\r\n")
+	if huge.status != http.StatusInternalServerError || huge.body != "" {
+		t.Errorf("a body over the host's own limit: %+v", huge)
+	}
 	patch := rawCall(t, address, "PATCH /api/v1/telemetry HTTP/1.1\r\nHost: x\r\n\r\n")
 	if patch.status != http.StatusNotFound || patch.body != "" {
 		t.Errorf("a method of no function: %+v", patch)

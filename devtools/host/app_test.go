@@ -119,3 +119,19 @@ func TestLocalSettings(t *testing.T) {
 		}
 	}
 }
+
+func FuzzFunctionFile(f *testing.F) {
+	f.Add([]byte(everySecond), "api")
+	f.Add([]byte(retried), "")
+	f.Add([]byte(strings.ReplaceAll(routed, "%s", `, "route": "{id?}/{*p:regex(^x)}", "methods": ["get", ""]`)), "a/b")
+	settings := map[string]string{"EVERY": "0 0 * * * *", "HUB": "x", "HUB_NAME": "h"}
+	f.Fuzz(func(t *testing.T, text []byte, prefix string) {
+		fn := &function{name: "fuzzed"}
+		if err := fn.read(text, prefix, settings, &app{}); err != nil || fn.disabled {
+			return
+		}
+		if (fn.kind == "httpTrigger") != (fn.route != nil) || (fn.kind == "timerTrigger") != (fn.schedule != nil) {
+			t.Errorf("a %s with route %v and schedule %v", fn.kind, fn.route, fn.schedule)
+		}
+	})
+}

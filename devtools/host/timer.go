@@ -80,7 +80,8 @@ func byHand(f *function, now time.Time) *payload {
 }
 
 // Trigger starts a timer's function by hand and waits for its end, at first
-// for that of a run under way. It fails with ErrFunction or ErrInvocation.
+// for that of a run under way. It fails with ErrFunction or ErrInvocation. A run
+// that has begun goes on when ctx ends, and is waited for.
 func (h *Host) Trigger(ctx context.Context, name string) error {
 	f, err := h.running(name, "timerTrigger")
 	if err != nil {

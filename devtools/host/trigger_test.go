@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,25 @@ func TestTriggerAnswers(t *testing.T) {
 	if w.Crashes() != 0 {
 		t.Errorf("%d crashes", w.Crashes())
 	}
+}
+
+func FuzzResult(f *testing.F) {
+	f.Add(200, "application/json", []byte(`{"Outputs":{"res":{"statusCode":"201","headers":{"A":"b"},"body":{"c":1}}},"Logs":["x"]}`))
+	f.Add(204, "", []byte(nil))
+	f.Add(500, "text/plain; charset=", []byte("null"))
+	f.Fuzz(func(t *testing.T, status int, contentType string, body []byte) {
+		r, err := readResult(&http.Response{StatusCode: status, Header: http.Header{"Content-Type": {contentType}}}, body)
+		if (r == nil) != (err != nil) {
+			t.Fatalf("%+v and %v", r, err)
+		}
+		if err != nil {
+			return
+		}
+		if status < 200 || status > 299 || len(body) == 0 {
+			t.Errorf("status %d with %q was taken", status, body)
+		}
+		_ = answerFrom(httptest.NewRecorder(), r, "res")
+	})
 }
 
 // An answer without content never ends the call, so that the handler is killed
