@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -12,6 +14,7 @@ import (
 type importCommand struct {
 	Files        []string      `arg:"" name:"file" help:"CSV or NDJSON files, also compressed with gzip; - is standard input."`
 	URL          string        `default:"http://127.0.0.1:8080" placeholder:"URL" help:"The service to send to (${default})."`
+	Store        bool          `help:"Write straight into the store of SLUICE_TABLES or SLUICE_DATA, without a service."`
 	Format       string        `placeholder:"FORMAT" help:"csv or ndjson; left out, the name and the first byte tell."`
 	Device       string        `placeholder:"ID" help:"The device of all readings."`
 	DeviceColumn string        `placeholder:"NAME" help:"CSV: the column with the device's id (left out: deviceId, device_id or device)."`
@@ -32,7 +35,21 @@ func (c *importCommand) Run(w *world, code *int) error {
 	if err != nil {
 		return err
 	}
-	summary, err := importer.Run(w.ctx, importer.Config{
+	ctx, cancel := context.WithCancelCause(w.ctx)
+	defer cancel(nil)
+	client := &http.Client{
+		Timeout:   2 * time.Minute,
+		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: c.Concurrency},
+	}
+	closeStore := func() error { return nil }
+	if c.Store {
+		store, err := openStraight(w, cancel)
+		if err != nil {
+			return err
+		}
+		client, c.URL, closeStore = store.client(), "http://store", store.close
+	}
+	summary, err := importer.Run(ctx, importer.Config{
 		Files: c.Files, Format: c.Format, URL: c.URL,
 		Mapping: importer.Mapping{
 			Device: c.Device, DeviceColumn: c.DeviceColumn, TimeColumn: c.TimeColumn,
@@ -40,11 +57,12 @@ func (c *importCommand) Run(w *world, code *int) error {
 		},
 		Batch: c.Batch, Concurrency: c.Concurrency, FromLine: c.FromLine, Resume: c.Resume, GiveUp: c.GiveUp,
 		Stdin: w.stdin, Stderr: w.stderr,
-		Client: &http.Client{
-			Timeout:   2 * time.Minute,
-			Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: c.Concurrency},
-		},
+		Client: client,
 	})
+	if w.ctx.Err() == nil && ctx.Err() != nil { // the store could not be opened
+		err = context.Cause(ctx)
+	}
+	err = errors.Join(err, closeStore())
 	printSummary(w, summary)
 	if err == nil && summary.Rejected > 0 {
 		*code = exitFailed

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/devtools/azurite"
 )
 
 const nab = "../../shared/data/nab/machine_temperature_system_failure.csv"
@@ -96,7 +98,9 @@ func TestImportGoesOn(t *testing.T) {
 	args := []string{"import", "--url", p.url, "--delimiter", ";", "--time-column", "when", "--metric", "v", "--batch", "100", "--resume", state, fleet(t, "x.gz", rows, 1)}
 	in := command(t, nil, args...)
 	in.begin()
-	for n := 0; n == 0; time.Sleep(5 * time.Millisecond) {
+	// The device's batches go one after the other: with three there, two were
+	// answered.
+	for n := 0; n < 300; time.Sleep(5 * time.Millisecond) {
 		n = count(t, p.url, "d0")
 	}
 	in.signal(os.Interrupt)
@@ -148,5 +152,40 @@ func TestImportTellsWhatWasRejected(t *testing.T) {
 	}
 	if n := count(t, p.url, "a"); n != 2 {
 		t.Error(n, "readings")
+	}
+}
+
+// Straight into a store, what is imported is there as if a service had taken it.
+func TestImportIntoTheStore(t *testing.T) {
+	t.Parallel()
+	for name, store := range map[string]func(t *testing.T) string{
+		"embedded": func(t *testing.T) string { return "SLUICE_DATA=" + filepath.Join(t.TempDir(), "data") },
+		"tables":   func(t *testing.T) string { return "SLUICE_TABLES=" + azurite.ForTest(t).Account().ConnectionString() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := store(t)
+			in := command(t, []string{env, "SLUICE_RETENTION=forever"}, "import", "--store", "--delimiter", ";", "--time-column", "when", "--metric", "v", fleet(t, "x.gz", 5000, 3))
+			in.begin()
+			if code := in.code(); code != 0 || !strings.HasPrefix(in.log.String(), "accepted 5000, rejected 0,") {
+				t.Fatal(code, in.log, &in.stderr)
+			}
+			p := serving(t, env)
+			n := 0
+			for d := range 3 {
+				n += count(t, p.url, fmt.Sprint("d", d))
+			}
+			if n != 5000 {
+				t.Error(n, "readings")
+			}
+			if name != "embedded" {
+				return
+			}
+			held := command(t, []string{env}, "import", "--store", "--metric", "v", fleet(t, "y.gz", 1, 1))
+			held.begin()
+			if code := held.code(); code != 1 || !strings.Contains(held.stderr.String(), "is held by pid") {
+				t.Error("into a store that is in use:", code, &held.stderr)
+			}
+		})
 	}
 }

@@ -30,7 +30,7 @@ type world struct {
 // commands is the command line.
 type commands struct {
 	Serve   serveCommand   `cmd:"" default:"1" help:"Serve (the default). Settings come from the environment, see docs/operations.md."`
-	Import  importCommand  `cmd:"" help:"Send CSV or NDJSON files to a service."`
+	Import  importCommand  `cmd:"" help:"Send CSV or NDJSON files to a service, or straight into the store."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -76,7 +76,7 @@ func tell(stderr io.Writer, err error) int {
 	case errors.As(err, &problems):
 		fmt.Fprintln(stderr, problems)
 		return exitWrong
-	case errors.Is(err, importer.ErrConfig):
+	case errors.Is(err, importer.ErrConfig), isWrongSetting(err):
 		fmt.Fprintf(stderr, "handler: %v\n", err)
 		return exitWrong
 	default:

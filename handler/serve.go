@@ -54,14 +54,7 @@ func serve(ctx context.Context, s settings.Settings, storage storage, log *slog.
 
 	keeping, end := context.WithCancel(context.Background())
 	defer end()
-	k := keeper{
-		front: front, log: log, isFinal: storage.isFinal, try: p.try, pause: p.pause,
-		open: func(ctx context.Context) (*house, error) { return openHouse(ctx, s, storage, log) },
-		serve: func(h *house) {
-			front.open(newApp(h, front.life, log, p))
-			log.Info("ready", "shards", h.engine.Shards(), "took", time.Since(front.life.started).String())
-		},
-	}
+	k := newKeeper(s, storage, front, log, p)
 	go func() {
 		house, err := k.run(keeping)
 		r.kept <- kept{house, err}
@@ -69,6 +62,17 @@ func serve(ctx context.Context, s settings.Settings, storage storage, log *slog.
 	code := r.wait(ctx)
 	end()
 	return r.stop(code)
+}
+
+func newKeeper(s settings.Settings, storage storage, front *front, log *slog.Logger, p patience) *keeper {
+	return &keeper{
+		front: front, log: log, isFinal: storage.isFinal, try: p.try, pause: p.pause,
+		open: func(ctx context.Context) (*house, error) { return openHouse(ctx, s, storage, log) },
+		serve: func(h *house) {
+			front.open(newApp(h, front.life, log, p))
+			log.Info("ready", "shards", h.engine.Shards(), "took", time.Since(front.life.started).String())
+		},
+	}
 }
 
 // running is a service between its start and its end.

@@ -24,8 +24,9 @@ type azure struct {
 }
 
 // tablesBuckets are how many buckets a shard's journal has on tables: a reader
-// finds its device's tail in one of them.
-const tablesBuckets = 32
+// finds its device's tail in one of them, and a commit writes a row in each that
+// it has something for (docs/adr/0012).
+const tablesBuckets = 16
 
 // openTables reads what SLUICE_TABLES says; it asks nobody. settings.Problems if
 // it cannot be read.
