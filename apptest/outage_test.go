@@ -40,19 +40,19 @@ func testOutage(t *testing.T, mode netfault.Mode) {
 	w := newWorld()
 	w.devices, w.clients = 4, 4
 	stopSending := w.send(t.Context(), 1, p.Client)
-	await(t, time.Minute, "a body is acknowledged", func() bool { return w.ledger.acknowledged() > 0 })
+	w.await(t, "a body is acknowledged", stopSending, func() bool { return w.ledger.acknowledged() > 0 })
 	if err := way.Set(mode); err != nil {
 		t.Fatal(err)
 	}
 	w.away.Store(1)
 	awaitUnready(t, p)
-	await(t, time.Minute, "a body is refused", func() bool { return w.ledger.refused() > 0 })
+	w.await(t, "a body is refused", stopSending, func() bool { return w.ledger.refused() > 0 })
 	w.away.Store(0)
 	if err := errors.Join(way.Set(netfault.Pass), p.AwaitReady(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	n := w.ledger.acknowledged()
-	await(t, time.Minute, "bodies are acknowledged again", func() bool { return w.ledger.acknowledged() > n+w.clients })
+	w.await(t, "bodies are acknowledged again", stopSending, func() bool { return w.ledger.acknowledged() > n+w.clients })
 	if err := stopSending(); err != nil {
 		t.Fatal(err)
 	}

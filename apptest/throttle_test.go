@@ -24,7 +24,7 @@ func TestThrottled(t *testing.T) {
 	w := newWorld()
 	p := start(t, onTables(t, way.Address()), busy...)
 	stopSending := w.send(t.Context(), seed, p.Client)
-	await(t, 20*time.Minute, "the bodies are acknowledged", func() bool { return w.ledger.acknowledged() >= n })
+	w.await(t, "the bodies are acknowledged", stopSending, func() bool { return w.ledger.acknowledged() >= n })
 	if err := stopSending(); err != nil {
 		t.Fatal(err)
 	}

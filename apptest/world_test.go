@@ -31,6 +31,7 @@ type world struct {
 	away atomic.Int64
 	// hosted: a host answers 500 by itself when the service died.
 	hosted bool
+	wrong  atomic.Bool // a client has found something wrong, and ended
 }
 
 func newWorld() *world {
@@ -50,12 +51,24 @@ func (w *world) send(ctx context.Context, seed uint64, instances ...service.Clie
 		instance := i % len(instances)
 		clients.Go(func() {
 			problems[i] = w.client(ctx, instance, instances[instance], rand.New(rand.NewPCG(seed, uint64(i))))
+			if problems[i] != nil {
+				w.wrong.Store(true)
+			}
 		})
 	}
 	return func() error {
 		cancel()
 		clients.Wait()
 		return errors.Join(problems...)
+	}
+}
+
+// await waits until the ledger shows something; stop is that of the clients.
+func (w *world) await(t *testing.T, what string, stop func() error, holds func() bool) {
+	t.Helper()
+	await(t, 10*time.Minute, what, func() bool { return w.wrong.Load() || holds() })
+	if w.wrong.Load() {
+		t.Fatal(stop())
 	}
 }
 
