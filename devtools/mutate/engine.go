@@ -340,7 +340,27 @@ type writer struct {`}),
 		`return age.Abs() < rest-min(rest/2, maxSlack)`,
 		`return age.Abs() < 0`}),
 
+	by("TestRefusedReadingsAreAlone", "refused-with-its-neighbours", "a row that is refused for good is refused alone", edit{"engine/refused.go",
+		`	if len(rest) == 0 {
+		for i := range devices {`,
+		`	if len(rest) == 0 || len(devices) > 1 {
+		for i := range devices {`}),
+	by("TestStoreThatRefusesEverything", "everything-is-refused", "where everything is refused it is no reading's fault", edit{"engine/refused.go",
+		`if len(smaller) > 2*maxRefused {`,
+		`if len(smaller) > 2000*maxRefused {`}),
+	by("TestDeviceThatCannotBeMerged", "unmergeable-is-dropped", "what cannot be merged stays in the journal", edit{"engine/refused.go",
+		`	return e.carry(ctx, shard, floor, gatherDevice(ids[0], parts[ids[0]]))`,
+		`	return nil`}),
+	by("TestDeviceThatCannotBeMerged", "unmergeable-stops-its-shard", "… and holds up nobody", edit{"engine/refused.go",
+		`case err == nil || !unmergeable(err):`,
+		`case err == nil || unmergeable(err):`}),
+
 	property(300, "unanswered-is-acknowledged", "journal: only what was answered with success is acknowledged", edit{"engine/engine.go",
-		`	if err := e.journal.Append(ctx, shard, entries); err != nil {`,
-		`	if err := e.journal.Append(ctx, shard, entries); err != nil && !errors.Is(err, store.ErrNoAnswer) {`}),
+		`	if err != nil && !errors.As(err, &partly) {
+		return err`,
+		`	if errors.Is(err, store.ErrNoAnswer) {
+		return nil
+	}
+	if err != nil && !errors.As(err, &partly) {
+		return err`}),
 }

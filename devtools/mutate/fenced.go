@@ -15,6 +15,18 @@ var fencedMutants = []mutant{
 		pkg: "./store/fenced", test: "^TestConformanceTwins$",
 	},
 	{
+		name: "fenced/fence-refused-is-data-refused", rule: "where a fence alone is refused too, no entry is at fault",
+		edits: []edit{{"store/fenced/isolate.go", `	if found.durable == 0 {`, `	if found.durable < 0 {`}},
+		pkg:   "./store/fenced", test: "^TestAppendIsolates$",
+	},
+	{
+		name: "fenced/half-is-lost", rule: "all entries but the refused are durable",
+		edits: []edit{{"store/fenced/isolate.go", `	return j.isolate(ctx, shard, rows[half:], found)`,
+			`	found.seen += len(rows) - half
+	return nil`}},
+		pkg: "./store/fenced", test: "^TestAppendIsolates$",
+	},
+	{
 		name: "fenced/retries-multiply", rule: "what the store gave up is not tried again",
 		edits: []edit{{"store/fenced/append.go", `		store.ErrThrottled, store.ErrUnavailable, store.ErrDenied,
 `, ``}},
