@@ -48,7 +48,7 @@ $(STANDINS): devtools/package.json devtools/package-lock.json
 .PHONY: test
 test: $(STANDINS) ## vet, unit, property and end-to-end tests, on the stand-ins too
 	$(GO) vet $(PACKAGES)
-	SLUICE_STANDINS=require $(GO) test $(PACKAGES)
+	SLUICE_STANDINS=require $(GO) test -timeout 30m $(PACKAGES)
 
 .PHONY: lint
 lint: $(LINT) ## formatting, arrows between the rooms, and the usual suspects

@@ -13,7 +13,7 @@ import (
 // SLUICE_THROTTLED_BODIES sets the bodies (make soak: 3,000).
 func TestThrottled(t *testing.T) {
 	t.Parallel() // much of it is waiting
-	n := rounds(t, "SLUICE_THROTTLED_BODIES", 150)
+	n := rounds(t, "SLUICE_THROTTLED_BODIES", 60)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	way, err := throttle.Start(azurite.ForTest(t).Address(), throttle.Options{Seed: seed, Busy: 0.3, Internal: 0.01})

@@ -6,6 +6,7 @@ package throttle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -92,7 +93,7 @@ func (p *Proxy) Close() error {
 	if err := p.server.Shutdown(ctx); err != nil {
 		return fmt.Errorf("end the throttling proxy: %w", err)
 	}
-	if err := <-p.ended; err != http.ErrServerClosed {
+	if err := <-p.ended; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("the throttling proxy failed: %w", err)
 	}
 	return nil
