@@ -15,6 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"sluice/internal/httperr"
+	"sluice/store"
 )
 
 func serve(err error, method, path string) (*httptest.ResponseRecorder, string) {
@@ -53,6 +54,12 @@ func TestAnswers(t *testing.T) {
 			503, `{"error":{"code":"timeout","message":"the service took too long: try again"}}`, "1"},
 		{"large", &http.MaxBytesError{Limit: 7}, "GET", "/x",
 			413, `{"error":{"code":"body_too_large","message":"body is over 7 bytes"}}`, ""},
+		{"store throttles", fmt.Errorf("scan: %w: %w", store.ErrThrottled, secret), "GET", "/x",
+			503, `{"error":{"code":"throttled","message":"the store does not answer as it should: try again"}}`, "5"},
+		{"store refuses", fmt.Errorf("scan: %w: %w", store.ErrDenied, secret), "GET", "/x",
+			503, `{"error":{"code":"unavailable","message":"the store does not answer as it should: try again"}}`, "30"},
+		{"store away", fmt.Errorf("scan: %w", store.ErrNoAnswer), "GET", "/x",
+			503, `{"error":{"code":"unavailable","message":"the store does not answer as it should: try again"}}`, "2"},
 		{"unknown", secret, "GET", "/x",
 			500, `{"error":{"code":"internal","message":"internal error, request r1"}}`, ""},
 		{"echo's own 500", echo.NewHTTPError(500, "key=hunter2"), "GET", "/x",
