@@ -309,3 +309,45 @@ func (s *starts) hook(storetest.Call) storetest.Verdict {
 		return storetest.Fail(errCrashed)
 	}
 }
+
+// Days below the floor go in every account.
+func TestRetentionInEveryAccount(t *testing.T) {
+	accounts, clock := map[rune]store.Rows{}, &clock{noon}
+	config := over("ab", accounts)
+	config.Now, config.Retention = clock.Now, 48*time.Hour
+	config.Journal = func(rows func(int) store.Rows) (store.Journal, error) {
+		return fenced.New(rows, fenced.Options{Now: clock.Now})
+	}
+	e, err := engine.Open(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for shard := range e.Shards() {
+		sendOne(t, e, deviceOfShard(shard, e.Shards()))
+	}
+	days := func() (n []int) {
+		for _, rows := range config.Accounts {
+			tables, _, err := rows.Tables(t.Context(), engine.LeafTables, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n = append(n, len(tables))
+		}
+		return n
+	}
+	if err := e.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := days(); !slices.Equal(n, []int{1, 1}) {
+		t.Fatalf("days by account: %v", n)
+	}
+	for range 80 {
+		clock.now = clock.now.Add(time.Hour)
+		if err := e.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := days(); !slices.Equal(n, []int{0, 0}) {
+		t.Errorf("days by account after retention: %v", n)
+	}
+}
