@@ -55,12 +55,13 @@ func (k *keeper) openSome(ctx context.Context, first bool) (*house, error) {
 			pause(ctx, k.pause.after(try))
 		}
 		h, err := k.openOne(ctx)
-		switch {
-		case err == nil:
+		if err == nil {
 			return h, nil
-		case ctx.Err() != nil:
-			return nil, nil
-		case first && k.isFinal(err):
+		}
+		if ctx.Err() != nil {
+			break // asked to stop: what went wrong is that
+		}
+		if first && k.isFinal(err) {
 			return nil, err
 		}
 		k.front.shut(err.Error())

@@ -174,7 +174,7 @@ func TestStoreClock(t *testing.T) {
 			{0, 0}, {2 * time.Second, 0}, {-3 * time.Second, 0}, {time.Minute, time.Minute}, {time.Minute, time.Minute}, {-time.Hour, -time.Hour}, {time.Second, 0},
 		} {
 			skew = s.skew
-			if got := c.now().Sub(time.Now()); got != s.want {
+			if got := time.Until(c.now()); got != s.want {
 				t.Errorf("skew %v: corrected by %v", skew, got)
 			}
 		}
