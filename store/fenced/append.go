@@ -45,7 +45,9 @@ func (j *Journal) Append(ctx context.Context, shard int, entries []store.Entry) 
 
 // commit makes rows durable in the newest epoch: sends them there, and where it
 // is sealed, gone, or did not answer, again in the one that the head names
-// then. The rows keep their keys: a copy that lands late overwrites itself.
+// then. The rows keep their keys and are inserted: a copy that lands late is
+// refused, and where one row is there, all of its transaction are, since no
+// other one has its id.
 func (j *Journal) commit(ctx context.Context, shard int, rows []store.Op) error {
 	fence, silent := j.roll(maxFences), 0
 	for attempt := 1; ; attempt++ {
@@ -68,8 +70,8 @@ func (j *Journal) commit(ctx context.Context, shard int, rows []store.Op) error 
 	}
 }
 
-// send sends rows once, and forgets the newest epoch if it should be looked up
-// again.
+// send sends rows once, which is done too if they are there already, and forgets
+// the newest epoch if it should be looked up again.
 func (j *Journal) send(ctx context.Context, shard int, rows []store.Op, fence int) error {
 	epoch, err := j.current(ctx, shard)
 	if err != nil {
@@ -82,6 +84,8 @@ func (j *Journal) send(ctx context.Context, shard int, rows []store.Op, fence in
 	touch := store.Op{Kind: store.Touch, Key: fenceKey(fence % p.fences), IfMatch: store.AnyTag}
 	err = j.rows(shard).Commit(ctx, p.table, p.partition, append([]store.Op{touch}, rows...))
 	switch {
+	case errors.Is(err, store.ErrExists):
+		return nil
 	case errors.Is(err, store.ErrInvalid), errors.Is(err, store.ErrTooLarge):
 		return &refusedRows{err}
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrTableNotFound):
