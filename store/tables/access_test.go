@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -176,7 +177,7 @@ func (i *identity) GetToken(_ context.Context, o policy.TokenRequestOptions) (az
 // giver of tokens is.
 func TestIdentity(t *testing.T) {
 	var auth []string
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		auth = append(auth, r.Header.Get("Authorization"))
 		if len(auth) == 1 {
 			w.Header().Set("WWW-Authenticate", `Bearer authorization_uri="https://login.example", error="insufficient_claims", claims="eyJhIjoxfQ=="`)
@@ -187,6 +188,8 @@ func TestIdentity(t *testing.T) {
 		w.WriteHeader(a.status)
 		fmt.Fprint(w, a.body)
 	}))
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // of strangers' handshakes
+	server.StartTLS()
 	defer server.Close()
 	id := &identity{}
 	s := identified(t, server, tables.Options{Credential: id, Sleep: neverSleep(t)})

@@ -58,12 +58,13 @@ func (s *Store) do(ctx context.Context, c call) error {
 	}
 }
 
-// ended is the error of a call whose context ended.
+// ended is the error of a call whose context ended. As below, what went before
+// is told, and not what the caller decides by.
 func ended(err, last error) error {
 	if last == nil {
 		return err
 	}
-	return fmt.Errorf("%w, after: %v", err, last)
+	return fmt.Errorf("%w, after: %s", err, last.Error())
 }
 
 // verdict is the error of a call whose last try failed. Once a try may have
@@ -74,9 +75,9 @@ func (c call) verdict(f *failure, doubt error, attempts int) error {
 	switch {
 	case doubt == nil, c.stands && f.outcome == refused, errors.Is(err, store.ErrInvalid), errors.Is(err, store.ErrTooLarge):
 	case f.outcome == lost:
-		err = fmt.Errorf("%w: %v", store.ErrNoAnswer, f.err)
+		err = fmt.Errorf("%w: %s", store.ErrNoAnswer, f.Error())
 	default:
-		err = fmt.Errorf("%w: %v; a former try: %v", store.ErrNoAnswer, f.err, doubt)
+		err = fmt.Errorf("%w: %s; a former try: %s", store.ErrNoAnswer, f.Error(), doubt.Error())
 	}
 	if attempts > 1 {
 		err = fmt.Errorf("%d tries: %w", attempts, err)
@@ -133,7 +134,7 @@ func (s *Store) unanswered(ex *exchange, err error) *failure {
 	if ex.tried.Load() {
 		// Other idle connections may be as dead as this one was.
 		s.transport.CloseIdleConnections()
-		return &failure{lost, fmt.Errorf("%w: no answer: %v", store.ErrUnavailable, err)}
+		return &failure{lost, fmt.Errorf("%w: no answer: %s", store.ErrUnavailable, err.Error())}
 	}
 	var dns *net.DNSError
 	switch {
@@ -142,7 +143,7 @@ func (s *Store) unanswered(ex *exchange, err error) *failure {
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return &failure{busy, fmt.Errorf("%w: no host %s: is the account's name right?", store.ErrUnavailable, dns.Name)}
 	default:
-		return &failure{busy, fmt.Errorf("%w: no connection: %v", store.ErrUnavailable, err)}
+		return &failure{busy, fmt.Errorf("%w: no connection: %s", store.ErrUnavailable, err.Error())}
 	}
 }
 
@@ -191,7 +192,7 @@ func (s *Store) readFailure(err error) *failure {
 	case errors.Is(err, store.ErrCorrupt):
 		return &failure{refused, err}
 	default:
-		return &failure{lost, fmt.Errorf("%w: answer that cannot be read: %v", store.ErrUnavailable, err)}
+		return &failure{lost, fmt.Errorf("%w: answer that cannot be read: %s", store.ErrUnavailable, err.Error())}
 	}
 }
 

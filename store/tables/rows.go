@@ -52,7 +52,7 @@ func (s *Store) get(ctx context.Context, table, partition, key string) (row stor
 // gone.
 func dropped(err error) error {
 	if errors.Is(err, errTableDropped) {
-		return fmt.Errorf("%w: %v", store.ErrTableNotFound, err)
+		return fmt.Errorf("%w: %s", store.ErrTableNotFound, err.Error())
 	}
 	return err
 }

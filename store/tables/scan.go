@@ -16,7 +16,7 @@ import (
 func (s *Store) Scan(ctx context.Context, table string, r store.Range, token string) (store.Page, error) {
 	page, err := s.scan(ctx, table, r, token)
 	if errors.Is(err, store.ErrNotFound) {
-		err = fmt.Errorf("%w: %v", store.ErrTableNotFound, err)
+		err = fmt.Errorf("%w: %s", store.ErrTableNotFound, err.Error())
 	}
 	return page, s.wrap(err, "scan %s", table)
 }
