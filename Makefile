@@ -78,6 +78,7 @@ soak: $(STANDINS) ## the long versions of what make test has short: kills, outag
 		SLUICE_THROTTLED_BODIES=3000 SLUICE_INSTANCE_ROUNDS=20 SLUICE_CRASHES=500 \
 		$(GO) test -v -count=1 -timeout 2h -run '^Test(Kill|KillUnderHost|Recording|RecordedFleet|Throttled|Instances|Outage|Crash)$$' ./apptest
 	SLUICE_PROPERTY_CASES=10000 $(GO) test -v -count=1 -timeout 2h -run '^(TestProperty|TestEveryCall)$$' ./engine
+	SLUICE_STANDINS=require SLUICE_AZURITE_CASES=300 $(GO) test -v -count=1 -timeout 2h -run 'OnAzurite$$' ./engine
 
 .PHONY: package infra
 package infra:
