@@ -378,7 +378,12 @@ func TestSkew(t *testing.T) {
 			t.Errorf("a clock that is %v ahead: %v", ahead, got)
 		}
 	}
+	answer(&s, 4*time.Second, 10*time.Millisecond, 365*24*time.Hour) // nonsense
+	if got := s.value(); got != 0 {
+		t.Errorf("one answer of next year changed the skew to %v", got)
+	}
 	answer(&s, 5*time.Second, 10*time.Millisecond, time.Hour) // the clock was set
+	answer(&s, 5*time.Second, 20*time.Millisecond, time.Hour)
 	if got := s.value(); got < 59*time.Minute {
 		t.Errorf("after a clock was set by an hour: %v", got)
 	}
@@ -387,7 +392,12 @@ func TestSkew(t *testing.T) {
 	if got := s.value(); got < 59*time.Minute {
 		t.Errorf("nonsense changed the skew to %v", got)
 	}
+	answer(&s, 80*time.Second, 10*time.Millisecond, -365*24*time.Hour)
+	if got := s.value(); got < 59*time.Minute {
+		t.Errorf("one answer of last year changed the skew to %v", got)
+	}
 	answer(&s, 90*time.Second, 10*time.Millisecond, 0) // and set right
+	answer(&s, 91*time.Second, 10*time.Millisecond, 0)
 	if got := s.value(); got != 0 {
 		t.Errorf("after it was set right: %v", got)
 	}

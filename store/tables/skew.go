@@ -8,14 +8,25 @@ import (
 
 // skew reckons how far the service's clock is ahead of ours. An answer's Date
 // has whole seconds and was written at some time between sending and receiving:
-// each answer gives bounds, several narrow them. It may be used concurrently.
+// each answer gives bounds, several narrow them. What one answer alone says
+// against those before it is not believed: stamps never go back, so that a
+// single Date of next year would stay with an instance until next year. It may
+// be used concurrently.
 type skew struct {
 	mu       sync.Mutex
-	low      time.Duration
-	high     time.Duration
+	known    bounds
 	since    time.Time // by our clock: when the bounds were begun
 	answered bool
+	claim    bounds // of the last answer, if nothing confirmed it
+	claimed  bool
 }
+
+// bounds are those of a skew.
+type bounds struct{ low, high time.Duration }
+
+func (b bounds) meets(o bounds) bool { return b.low <= o.high && o.low <= b.high }
+
+func (b bounds) and(o bounds) bounds { return bounds{max(b.low, o.low), min(b.high, o.high)} }
 
 // renew is how long bounds hold: clocks drift and are set.
 const renew = time.Minute
@@ -28,15 +39,18 @@ func (s *skew) observe(sent, received time.Time, date string) {
 		return
 	}
 	// Round strips the monotonic reading: it is wall clocks that are compared.
-	low, high := written.Sub(received.Round(0)), written.Add(time.Second).Sub(sent.Round(0))
+	b := bounds{written.Sub(received.Round(0)), written.Add(time.Second).Sub(sent.Round(0))}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	age := received.Round(0).Sub(s.since)
-	if s.answered && 0 <= age && age < renew && low <= s.high && high >= s.low {
-		s.low, s.high = max(s.low, low), min(s.high, high)
-		return
+	switch {
+	case s.answered && 0 <= age && age < renew && s.known.meets(b):
+		s.known, s.claimed = s.known.and(b), false
+	case s.claimed && s.claim.meets(b):
+		s.known, s.since, s.answered, s.claimed = s.claim.and(b), received.Round(0), true, false
+	default:
+		s.claim, s.claimed = b, true
 	}
-	s.low, s.high, s.since, s.answered = low, high, received.Round(0), true
 }
 
 // value is the least skew that explains the answers: 0 where there were none.
@@ -44,11 +58,11 @@ func (s *skew) value() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case !s.answered || s.low <= 0 && s.high >= 0:
+	case !s.answered || s.known.low <= 0 && s.known.high >= 0:
 		return 0
-	case s.low > 0:
-		return s.low
+	case s.known.low > 0:
+		return s.known.low
 	default:
-		return s.high
+		return s.known.high
 	}
 }

@@ -137,7 +137,8 @@ func (s *Store) Name() string { return s.account.name }
 
 // Skew is how far the service's clock is ahead of this machine's, as far as the
 // answers of the last minute show it beyond doubt: their times have whole
-// seconds, and took some time to come. 0 where the clocks may agree.
+// seconds, took some time to come, and one alone may be wrong. 0 where the
+// clocks may agree.
 func (s *Store) Skew() time.Duration { return s.skew.value() }
 
 // Close closes the connections that are not in use.

@@ -79,12 +79,15 @@ func (s *Store) Tables(ctx context.Context, prefix, token string) (names []strin
 
 func readNames(ex *exchange, prefix string) (names []string, next string, err error) {
 	var page struct {
-		Value []struct{ TableName string } `json:"value"`
+		Value *[]struct{ TableName string } `json:"value"`
 	}
 	if err := json.UnmarshalRead(io.LimitReader(ex.body, maxAnswer), &page); err != nil {
 		return nil, "", err
 	}
-	for _, t := range page.Value {
+	if page.Value == nil { // not the Table service's: no tables would mean no data
+		return nil, "", errors.New(`answer without "value"`)
+	}
+	for _, t := range *page.Value {
 		if strings.HasPrefix(t.TableName, prefix) {
 			names = append(names, t.TableName)
 		}
