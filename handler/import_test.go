@@ -181,7 +181,7 @@ func TestImportIntoTheStore(t *testing.T) {
 			if name != "embedded" {
 				return
 			}
-			held := command(t, []string{env}, "import", "--store", "--metric", "v", fleet(t, "y.gz", 1, 1))
+			held := command(t, []string{env}, "import", "--store", "--delimiter", ";", "--time-column", "when", "--metric", "v", fleet(t, "y.gz", 1, 1))
 			held.begin()
 			if code := held.code(); code != 1 || !strings.Contains(held.stderr.String(), "is held by pid") {
 				t.Error("into a store that is in use:", code, &held.stderr)

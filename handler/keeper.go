@@ -27,12 +27,12 @@ type keeper struct {
 	pause   backoff
 }
 
-// run returns when ctx ends, with the house if one is open then; or with the
-// error that ends the process.
+// run returns when ctx ends, with the house if one is open then, else with the
+// context's error; or earlier with the error that ends the process.
 func (k *keeper) run(ctx context.Context) (*house, error) {
 	for first := true; ; first = false {
 		h, err := k.openSome(ctx, first)
-		if h == nil || err != nil {
+		if err != nil {
 			return nil, err
 		}
 		k.serve(h)
@@ -47,7 +47,7 @@ func (k *keeper) run(ctx context.Context) (*house, error) {
 	}
 }
 
-// openSome tries until a house is open; nil when ctx ends.
+// openSome tries until a house is open, or ctx ends.
 func (k *keeper) openSome(ctx context.Context, first bool) (*house, error) {
 	told := ""
 	for try := 0; ctx.Err() == nil; try++ {
@@ -59,7 +59,7 @@ func (k *keeper) openSome(ctx context.Context, first bool) (*house, error) {
 			return h, nil
 		}
 		if ctx.Err() != nil {
-			break // asked to stop: what went wrong is that
+			return nil, ctx.Err()
 		}
 		if first && k.isFinal(err) {
 			return nil, err
@@ -70,7 +70,7 @@ func (k *keeper) openSome(ctx context.Context, first bool) (*house, error) {
 			k.log.Error("the store is not open, it is tried again and again", "error", err.Error())
 		}
 	}
-	return nil, nil
+	return nil, ctx.Err()
 }
 
 // openOne turns a panic into an error: what is stored must not end the process.
