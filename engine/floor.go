@@ -17,6 +17,9 @@ import (
 // whoever raises the floor, but by at most twice the time since somebody did, of
 // which at most an hour counts. A clock that jumps a year ahead thus deletes two
 // hours more, not a year; a store that slept for a day catches up in a day.
+// Where clocks disagree, one that is behind "trusted" takes up to two hours off it:
+// else one that is a year ahead would gain two hours each time it follows one that
+// is right.
 //
 // A rise is announced first. From then on nothing below "announced" is accepted,
 // by any instance, once it has read the row again, which it does before it
@@ -62,7 +65,7 @@ func (f floorRow) accepts() int64 { return max(f.floor, f.announced) }
 // oldest on not merged yet (0: nothing is waiting).
 func (f floorRow) next(now, oldest int64, retention time.Duration) floorRow {
 	passed := min(max(now-f.seen, 0), int64(floorGap))
-	trusted := max(f.trusted, min(now, f.trusted+2*passed))
+	trusted := max(f.trusted-2*int64(floorGap), min(now, f.trusted+2*passed))
 	f.trusted, f.seen = trusted, now
 	if retention == 0 {
 		return f

@@ -168,3 +168,23 @@ func TestFloorAfterAnAnnouncementOfTheFuture(t *testing.T) {
 		t.Errorf("the floor stays at %s: %v", clockText(status.Floor), err)
 	}
 }
+
+// A clock that is a year ahead beside one that is right deletes some hours more
+// than it should, however often they take turns.
+func TestFloorBesideAClockOfTheFuture(t *testing.T) {
+	memory := &storetest.Memory{}
+	right, mad := newInstance(t, memory, noon, 10*days), newInstance(t, memory, noon.AddDate(1, 0, 0), 10*days)
+	if err := right.send(noon.Add(-5 * days)); err != nil {
+		t.Fatal(err)
+	}
+	for range 120 {
+		for _, i := range []*instance{right, mad} {
+			i.now = i.now.Add(time.Minute)
+			i.merge()
+			i.retain()
+		}
+	}
+	if n := right.readings(); n != 1 {
+		t.Errorf("after two hours a reading of 5 days ago is gone, of 10 that are kept: the floor is %s", clockText(right.Floor()))
+	}
+}
