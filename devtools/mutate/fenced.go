@@ -16,8 +16,11 @@ var fencedMutants = []mutant{
 	},
 	{
 		name: "fenced/fence-refused-is-data-refused", rule: "where a fence alone is refused too, no entry is at fault",
-		edits: []edit{{"store/fenced/isolate.go", `	if found.durable == 0 {`, `	if found.durable < 0 {`}},
-		pkg:   "./store/fenced", test: "^TestAppendIsolates$",
+		edits: []edit{{"store/fenced/isolate.go", `	if err := j.commit(ctx, shard, nil); err != nil {
+		return err
+	}
+`, ``}},
+		pkg: "./store/fenced", test: "^TestAppendIsolates$",
 	},
 	{
 		name: "fenced/half-is-lost", rule: "all entries but the refused are durable",

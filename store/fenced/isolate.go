@@ -19,7 +19,6 @@ func (e *refusedRows) Unwrap() error { return e.err }
 // isolation tells apart the rows of an Append that the store refuses.
 type isolation struct {
 	seen    int // rows that were looked at, in order of the entries
-	durable int
 	refused []int
 	reason  error
 }
@@ -32,7 +31,7 @@ func (j *Journal) isolate(ctx context.Context, shard int, rows []store.Op, found
 	var refused *refusedRows
 	switch {
 	case err == nil:
-		found.seen, found.durable = found.seen+len(rows), found.durable+len(rows)
+		found.seen += len(rows)
 		return nil
 	case !errors.As(err, &refused):
 		return err
@@ -48,18 +47,16 @@ func (j *Journal) isolate(ctx context.Context, shard int, rows []store.Op, found
 	return j.isolate(ctx, shard, rows[half:], found)
 }
 
-// judge says how an Append ended. Where nothing was taken, the fault may lie in
-// what stands before the store, or in the epoch, and not in the rows: then the
-// touch of a fence alone is refused too, and nobody must be told that it is his
-// data.
+// judge says how an Append ended. The fault may lie in what stands before the
+// store, or in the epoch, and not in the rows, and may have come after some
+// transactions were taken: then the touch of a fence alone is refused too, and
+// nobody must be told that it is his data.
 func (j *Journal) judge(ctx context.Context, shard int, found *isolation) error {
 	if len(found.refused) == 0 {
 		return nil
 	}
-	if found.durable == 0 {
-		if err := j.commit(ctx, shard, nil); err != nil {
-			return err
-		}
+	if err := j.commit(ctx, shard, nil); err != nil {
+		return err
 	}
 	return &store.RefusedError{Entries: found.refused, Err: found.reason}
 }

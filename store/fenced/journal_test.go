@@ -570,4 +570,15 @@ func TestAppendIsolates(t *testing.T) {
 	if errors.As(err, &refused) || !errors.Is(err, store.ErrInvalid) || len(r.calls) > 2*99 {
 		t.Fatalf("a store that refuses everything: %v after %d calls", err, len(r.calls))
 	}
+	passed := 0
+	r.hook = func(c storetest.Call) storetest.Verdict {
+		if passed++; passed > 1 && c.Method == "Commit" {
+			return storetest.Fail(store.ErrInvalid)
+		}
+		return storetest.Pass()
+	}
+	err = r.Append(t.Context(), 0, flush)
+	if errors.As(err, &refused) || !errors.Is(err, store.ErrInvalid) {
+		t.Fatalf("a store that begins to refuse everything after the first transaction: %v", err)
+	}
 }
