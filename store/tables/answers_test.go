@@ -310,6 +310,16 @@ func TestTableAnswers(t *testing.T) {
 	}
 }
 
+// TestTablesAnswers: only a list of tables is one. No tables would mean no data.
+func TestTablesAnswers(t *testing.T) {
+	for _, body := range []string{"", "{}", "<html>", `{"value":null}`, `{"value":{}}`, `{"value":[`} {
+		rows, _ := scripted(t, tables.Options{Attempts: 2}, reply{status: 200, body: body})
+		if names, _, err := rows.Tables(t.Context(), "", ""); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%q: %q, %v", body, names, err)
+		}
+	}
+}
+
 func page(next bool, rows ...string) reply {
 	r := reply{200, map[string]string{"Content-Type": jsonType}, `{"odata.metadata":"https://acme/$metadata#tab","value":[` + strings.Join(rows, ",") + `]}`, false}
 	if next {
