@@ -231,6 +231,24 @@ func identified(t *testing.T, server *httptest.Server, o tables.Options) *tables
 	return s
 }
 
+// TestSkewOfErrors: an answer that is no success may be of anything that stands
+// between, whatever its clock says; a success is the service's.
+func TestSkewOfErrors(t *testing.T) {
+	date := map[string]string{"Date": "Fri, 01 Jan 2100 00:00:00 GMT"}
+	for _, tt := range []struct {
+		status  int
+		counted bool
+	}{{http.StatusNoContent, true}, {http.StatusFound, false}, {http.StatusForbidden, false}, {http.StatusServiceUnavailable, false}} {
+		s, _ := scripted(t, tables.Options{Attempts: 1}, reply{tt.status, date, "", false}, reply{tt.status, date, "", false})
+		for range 2 { // two that agree are believed
+			_ = s.DropTable(t.Context(), "tab")
+		}
+		if got := s.Skew(); (got > 0) != tt.counted {
+			t.Errorf("two answers with status %d and a Date of the year 2100: skew %v, counted should be %v", tt.status, got, tt.counted)
+		}
+	}
+}
+
 // tokenAnswer is an answer of what gives tokens.
 func tokenAnswer(status int) *http.Response {
 	return &http.Response{StatusCode: status, Body: http.NoBody, Request: &http.Request{Method: http.MethodPost, URL: &url.URL{Scheme: "https", Host: "login.example"}}}

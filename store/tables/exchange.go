@@ -103,7 +103,11 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.skew.observe(sent, w.now(), resp.Header.Get("Date"))
+	if resp.StatusCode < 300 {
+		// Errors may be of something between here and the service, whose clock is
+		// nobody's; stamps by a wrong one cannot be taken back.
+		w.skew.observe(sent, w.now(), resp.Header.Get("Date"))
+	}
 	ex.status, ex.header, ex.body = resp.StatusCode, resp.Header, resp.Body
 	resp.Body = io.NopCloser(strings.NewReader(standIn(req, resp.StatusCode)))
 	resp.ContentLength = -1
