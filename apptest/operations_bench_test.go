@@ -69,12 +69,12 @@ func backfill(b *testing.B, w *operations.World, devices int, interval time.Dura
 }
 
 // BenchmarkOperations counts what the journal and the compactor ask of a store
-// for a reading: "tables" is the fenced journal over rows in memory with the 32
+// for a reading: "tables" is the fenced journal over rows in memory with the 16
 // buckets of Azure Tables, "embedded" the embedded store. The clock is
 // simulated. devtools/load -store simulated varies the settings.
 func BenchmarkOperations(b *testing.B) {
 	for kind, settings := range map[string]operations.Settings{
-		"tables":   {Shards: 8, Buckets: 32, Merge: time.Minute},
+		"tables":   {Shards: 8, Buckets: 16, Merge: time.Minute},
 		"embedded": {Shards: 8, Buckets: 1, Merge: 30 * time.Second},
 	} {
 		settings.Linger, settings.Commit = 100*time.Millisecond, 10*time.Millisecond
