@@ -63,9 +63,10 @@ fuzz: ## every fuzz target for FUZZTIME (2m)
 	devtools/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: build ## figures of docs/benchmarks.md
+bench: build $(STANDINS) ## figures of docs/benchmarks.md
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m $(PACKAGES)
 	$(GO) run ./devtools/load -binary bin/handler
+	$(GO) run ./devtools/load -binary bin/handler -store azurite
 
 .PHONY: mutants
 mutants: ## plant faults one by one and see that a test fails for each
