@@ -48,7 +48,7 @@ func openHouse(ctx context.Context, s settings.Settings, storage storage, log *s
 		return nil, errors.Join(storage.explain(err), h.store.close())
 	}
 	h.store.opened(h.engine)
-	h.ingest = ingest.New(ingestConfig(s), h.engine, newClock(config.Now, h.engine.LastSeen(), log), h.engine.Floor)
+	h.ingest = ingest.New(ingestConfig(s), h.engine, newClock(config.Now, h.engine.LastSeen(), apart(s), log), h.engine.Floor)
 	h.query = query.New(func() query.Reader { return h.engine.View() }, query.Options{Lateness: atLeast(s.Lateness), Log: log})
 	h.compact = compact.New(h.engine, compact.Options{Rest: restOf(s), Log: log})
 	compacting, stop := context.WithCancel(context.Background())
@@ -101,17 +101,29 @@ func atLeast(lateness time.Duration) time.Duration {
 // too, so after a clock went back they go on from where the store had come to;
 // one that is off by more than a day is left to be put right by hand, since
 // readings without a time get it from here.
-func newClock(now func() time.Time, lastSeen int64, log *slog.Logger) *telemetry.Clock {
+// A store that several instances share may have been in use by one whose clock is
+// a little ahead, up to apart: stamps that went on from there would be minutes
+// ahead of everybody else's, who could neither overwrite nor delete what has them.
+func newClock(now func() time.Time, lastSeen int64, apart time.Duration, log *slog.Logger) *telemetry.Clock {
 	clock := telemetry.NewClock(now)
 	back := time.Duration(lastSeen - now().UnixNano())
 	switch {
 	case back > 24*time.Hour:
 		log.Warn("the clock is far behind the store's last use: until it is set, new readings may lose against old ones", "behind", back.String())
-	case back > 0:
+	case back > apart:
 		log.Warn("the clock is behind the store's last use: stamps go on from there", "behind", back.String())
 		clock.After(telemetry.Stamp(lastSeen + int64(2*time.Minute)))
 	}
 	return clock
+}
+
+// apart is what the clocks of instances may differ by, each being tolerated to
+// differ from the store's, whose answers have whole seconds.
+func apart(s settings.Settings) time.Duration {
+	if s.OnTables() {
+		return 2*tolerated + 2*time.Second
+	}
+	return 0
 }
 
 func engineConfig(s settings.Settings, log *slog.Logger) engine.Config {
