@@ -60,8 +60,10 @@ func Measure(ctx context.Context, c Case) (Result, error) {
 		return Result{}, err
 	}
 	w.Forget()
-	merges := (c.Length + c.Settings.Merge - 1) / c.Settings.Merge
-	length := merges * c.Settings.Merge
+	length := c.Settings.Merge
+	for length < c.Length {
+		length += c.Settings.Merge
+	}
 	if err := w.Run(ctx, c.Fleet, length); err != nil {
 		return Result{}, err
 	}
