@@ -3,6 +3,7 @@ package pebble
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync/atomic"
 	"time"
 
@@ -18,10 +19,15 @@ type diskGuard struct {
 	dir   string
 	least int64
 	start time.Time
+	// witness is a file that is there as long as the folder is the one that was
+	// opened; "": nobody looks. What is written into a removed folder is kept by
+	// the system without a fault, and lost when the process ends.
+	witness string
 	// asked is when the free space was last asked for, in nanoseconds since
 	// start, plus 1.
 	asked atomic.Int64
 	free  atomic.Int64
+	gone  atomic.Bool
 }
 
 // effect is what a write does to the disk.
@@ -78,10 +84,23 @@ func (g *diskGuard) check(e effect) error {
 			usage.AvailBytes = 1 << 62
 		}
 		g.free.Store(int64(min(usage.AvailBytes, 1<<62)))
+		g.gone.Store(g.isGone())
 		g.asked.Store(now)
+	}
+	if g.gone.Load() {
+		return fmt.Errorf("folder %q was removed or replaced while the process has it open: put it back, or restart to make a new store: %w", g.dir, store.ErrUnavailable)
 	}
 	if free, least := g.free.Load(), g.least/int64(e); free < least {
 		return fmt.Errorf("disk of %q has %d MiB left, at least %d are needed: %w", g.dir, free>>20, least>>20, store.ErrUnavailable)
 	}
 	return nil
+}
+
+// isGone says whether the folder is no longer there under its name.
+func (g *diskGuard) isGone() bool {
+	if g.witness == "" {
+		return false
+	}
+	_, err := g.fs.Stat(g.witness)
+	return errors.Is(err, fs.ErrNotExist)
 }

@@ -82,6 +82,7 @@ func (s *Store) start() error {
 
 func (s *Store) openLocked() error {
 	s.disk = newDiskGuard(s.opts, s.dir)
+	s.disk.witness = s.opts.FS.PathJoin(s.dir, ownerFile)
 	p := tuned(s.opts)
 	p.Logger = logAdapter{log: s.log, fail: s.failed.set}
 	p.EventListener = s.events()
