@@ -253,6 +253,20 @@ func noSecret(t *testing.T, text string) {
 	}
 }
 
+// TestEchoedRequest: an answer that repeats the request, as those of proxies do,
+// tells nobody its signature.
+func TestEchoedRequest(t *testing.T) {
+	for _, echo := range []string{"SharedKeyLite acme:" + signature, "GET /acme/tab?sv=2021&SIG=" + signature, "authorization: bearer " + signature} {
+		rows, _ := scripted(t, tables.Options{}, odata(400, "InvalidInput", "what was sent: "+echo))
+		for name, err := range allFail(t.Context(), rows) {
+			if !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), "InvalidInput") {
+				t.Errorf("%s: %v", name, err)
+			}
+			noSecret(t, err.Error())
+		}
+	}
+}
+
 // TestOnceIsOnce: under store.Once nothing is sent twice, whatever the answer.
 func TestOnceIsOnce(t *testing.T) {
 	for name, tt := range map[string]struct {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"sluice/store"
 )
@@ -125,7 +126,7 @@ func judge(r refusal, n int, request string) *failure {
 	if r.code == "" {
 		text = fmt.Sprintf("%d %s", r.status, http.StatusText(r.status))
 	}
-	if r.message != "" && !errors.Is(m.err, store.ErrDenied) { // those may repeat signatures
+	if r.message != "" && !errors.Is(m.err, store.ErrDenied) && !repeatsRequest(r.message) {
 		text += ", " + r.message
 	}
 	if m.help != "" {
@@ -139,6 +140,13 @@ func judge(r refusal, n int, request string) *failure {
 		err = &store.OpError{Index: index, Err: err}
 	}
 	return &failure{m.outcome, err}
+}
+
+// repeatsRequest says whether a message may have the signature of the request
+// in it. (Refusals of credentials are known to: none of theirs is passed on.)
+func repeatsRequest(message string) bool {
+	lower := strings.ToLower(message)
+	return strings.Contains(lower, "sig=") || strings.Contains(lower, "sharedkey") || strings.Contains(lower, "bearer ")
 }
 
 // operation is the index of the refused operation: the one that is named, or
