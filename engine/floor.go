@@ -133,11 +133,13 @@ type floorCache struct {
 	read    atomic.Int64 // when that began, by the engine's clock
 }
 
-// keep keeps a row of which the reading began at a time; of several that are
-// under way the last one counts, in whichever order they end.
+// keep keeps a row of which the reading began at a time. Of several that are
+// under way the highest counts, in whichever order they end; the time may be that
+// of an earlier one, which only means that the row is read again sooner (and must
+// be able to fall, where the clock was ahead).
 func (c *floorCache) keep(row floorRow, begun time.Time) {
 	raise(&c.accepts, row.accepts())
-	raise(&c.read, begun.UnixNano())
+	c.read.Store(begun.UnixNano())
 }
 
 func raise(v *atomic.Int64, to int64) {

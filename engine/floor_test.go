@@ -151,6 +151,22 @@ func TestFloorIsReadOnceAMinute(t *testing.T) {
 	}
 }
 
+// Nor is it read with each append after a clock that was ahead was set right.
+func TestFloorIsReadOnceAMinuteByAClockThatWasAhead(t *testing.T) {
+	one := newInstance(t, &storetest.Memory{}, noon.Add(time.Hour), 10*days)
+	one.now = noon
+	*one.reads = 0
+	for range 60 {
+		one.now = one.now.Add(time.Second)
+		if err := one.send(one.now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if *one.reads > 2 {
+		t.Errorf("%d reads of the floor in a minute of appends", *one.reads)
+	}
+}
+
 // An announcement by a clock that was far ahead does not hold the floor up.
 func TestFloorAfterAnAnnouncementOfTheFuture(t *testing.T) {
 	memory := &storetest.Memory{}
