@@ -252,6 +252,8 @@ func TestExitCodes(t *testing.T) {
 		"accounts": {[]string{"SLUICE_TABLES=UseDevelopmentStorage=true,DefaultEndpointsProtocol=https;AccountName=a;AccountKey=c2VjcmV0!"}, nil, 2,
 			[]string{"SLUICE_TABLES: number 2 of 2: "}},
 		"account twice": {[]string{"SLUICE_TABLES=UseDevelopmentStorage=true,UseDevelopmentStorage=true;"}, nil, 2, []string{"SLUICE_TABLES: account devstoreaccount1 is given twice"}},
+		"account twice, in another case": {[]string{"SLUICE_TABLES=UseDevelopmentStorage=true,AccountName=DevStoreAccount1;AccountKey=c2VjcmV0"}, nil, 2,
+			[]string{"SLUICE_TABLES: account DevStoreAccount1 is given twice"}},
 		"several wrong settings": {[]string{"SLUICE_SHARDS=none", "SLUICE_RETENTION=1h", "SLUICE_TABLES=,"}, nil, 2,
 			[]string{"SLUICE_SHARDS=\"none\": takes ", "SLUICE_RETENTION=\"1h\": takes ", "SLUICE_TABLES="}},
 		"not loopback":         {[]string{"SLUICE_ADDR=0.0.0.0:0"}, nil, 2, []string{"SLUICE_ADDR=\"0.0.0.0:0\": takes a loopback address", "proxy"}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -39,7 +40,7 @@ func openTables(targets settings.Targets, log *slog.Logger) (*azure, error) {
 		switch {
 		case err != nil:
 			problems = append(problems, fmt.Sprintf("SLUICE_TABLES: number %d of %d: %v", i+1, len(targets), err))
-		case slices.Contains(names, account.Name()):
+		case slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, account.Name()) }):
 			problems = append(problems, fmt.Sprintf("SLUICE_TABLES: account %s is given twice", account.Name()))
 		default:
 			a.accounts, names = append(a.accounts, account), append(names, account.Name())

@@ -168,6 +168,9 @@ func parse(s *Settings, set map[string]string) (problems []string) {
 	for name, ok := range s.inRange() {
 		wrong[name] = wrong[name] || !ok
 	}
+	if s.HostPort == 0 && set["FUNCTIONS_CUSTOMHANDLER_PORT"] != "" {
+		wrong["HostPort"] = true // 0 would mean that there is no host
+	}
 	for field := range reflect.TypeFor[Settings]().Fields() {
 		if name := field.Tag.Get("env"); wrong[field.Name] {
 			problems = append(problems, fmt.Sprintf("%s=%s: takes %s", name, quoted(set[name]), field.Tag.Get("takes")))

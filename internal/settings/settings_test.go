@@ -108,6 +108,9 @@ func TestUnderHost(t *testing.T) {
 	if _, _, err = Load([]string{"FUNCTIONS_CUSTOMHANDLER_PORT=70710", "AZURE_FUNCTIONS_ENVIRONMENT=Development"}); err == nil {
 		t.Error("took a port over 65535")
 	}
+	if _, _, err = Load([]string{"FUNCTIONS_CUSTOMHANDLER_PORT=0"}); err == nil || !strings.Contains(err.Error(), "FUNCTIONS_CUSTOMHANDLER_PORT") {
+		t.Errorf("port 0 was taken for no host at all: %v", err)
+	}
 }
 
 // What holds a key is in no message, wherever it was put.

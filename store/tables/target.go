@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"sluice/store"
@@ -80,6 +81,11 @@ func atEndpoint(endpoint string) (account, error) {
 	}
 	if u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return account{}, fmt.Errorf("the address has more than a host and a path: for a shared access signature take a connection string with SharedAccessSignature=")
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return account{}, fmt.Errorf("the address has a port that is none: 1 to 65535")
+		}
 	}
 	path := strings.Trim(u.Path, "/")
 	a := account{name: path, endpoint: u.Scheme + "://" + u.Host}

@@ -63,9 +63,11 @@ func TestParseTargetRefuses(t *testing.T) {
 		"https://acme.table.cosmos.azure.com":                      "Cosmos DB",
 		"https://acme.table.core.windows.net/tab":                  "has a path",
 		"https://user:" + testKey + "@acme.table.core.windows.net": "more than a host",
-		"https://":                          "cannot be parsed",
-		"https://127.0.0.1:10002":           "no account",
-		"ftp://acme.table.core.windows.net": "cannot be parsed",
+		"https://": "cannot be parsed",
+		"https://acme.table.core.windows.net:99999":    "1 to 65535",
+		"TableEndpoint=http://127.0.0.1:0/acme;" + key: "1 to 65535",
+		"https://127.0.0.1:10002":                      "no account",
+		"ftp://acme.table.core.windows.net":            "cannot be parsed",
 	} {
 		_, err := parseTarget(target)
 		if !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), says) {
