@@ -82,15 +82,19 @@ func (b *bench) ingest() error {
 		if err != nil {
 			return err
 		}
-		r, err := b.postTables(server)
-		if err != nil {
-			return err
+		for _, linger := range []string{"SLUICE_LINGER=0", "SLUICE_LINGER=100ms"} {
+			r, err := b.postTables(server, linger)
+			if err != nil {
+				return err
+			}
+			after, err := measureCeiling(b.ctx, server, 5*time.Second)
+			if err != nil {
+				return err
+			}
+			fmt.Printf("%s\n\n", linger)
+			r.print(before, after)
+			before = after
 		}
-		after, err := measureCeiling(b.ctx, server, 5*time.Second)
-		if err != nil {
-			return err
-		}
-		r.print(before, after)
 		return b.countTables(server)
 	})
 }
@@ -105,8 +109,8 @@ type tablesRun struct {
 }
 
 // postTables posts for a while, and waits until all is merged.
-func (b *bench) postTables(server *azurite.Server) (r tablesRun, err error) {
-	s, err := b.onTables(server.Account(), tablesEnv...)
+func (b *bench) postTables(server *azurite.Server, linger string) (r tablesRun, err error) {
+	s, err := b.onTables(server.Account(), append(tablesEnv[:len(tablesEnv):len(tablesEnv)], linger)...)
 	if err != nil {
 		return r, err
 	}
