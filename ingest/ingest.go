@@ -5,10 +5,12 @@ package ingest
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"sluice/engine"
 	"sluice/telemetry"
 	"sluice/telemetry/wire"
 )
@@ -101,16 +103,34 @@ func (in *Ingest) take(ctx context.Context, b *wire.Batch) error {
 	b.Stamp(in.clock.Take(len(b.Readings)))
 	ctx, cancel := context.WithTimeout(ctx, in.cfg.Deadline)
 	defer cancel()
-	err := in.group.Put(ctx, b.Readings)
-	var refuser Refuser
-	if errors.As(err, &refuser) {
-		b.Refuse(func(r *telemetry.Reading) *telemetry.Refusal {
-			if !refuser.Refused(r.Device, r.Stamp) {
-				return nil
-			}
-			return telemetry.Refuse(telemetry.NotStorable, "the store refuses this reading of %s for good: sending it again does not help", telemetry.Quote(r.Device))
-		})
-		return nil
+	err := in.put(ctx, b)
+	if errors.Is(err, engine.ErrFloor) {
+		in.refuseOld(b)
+		err = in.put(ctx, b) // with the same stamps: what is durable already stays as it is
 	}
 	return err
+}
+
+// put makes readings durable and takes back those that the store refuses.
+func (in *Ingest) put(ctx context.Context, b *wire.Batch) error {
+	err := in.group.Put(ctx, b.Readings)
+	var refuser Refuser
+	if !errors.As(err, &refuser) {
+		return err
+	}
+	b.Refuse(func(r *telemetry.Reading) *telemetry.Refusal {
+		if !refuser.Refused(r.Device, r.Stamp) {
+			return nil
+		}
+		return telemetry.Refuse(telemetry.NotStorable, "the store refuses this reading of %s for good: sending it again does not help", telemetry.Quote(r.Device))
+	})
+	return nil
+}
+
+// refuseOld judges the times of a batch again, by the floor that was raised
+// since it was decoded. Other shards' flushes may still read the readings.
+func (in *Ingest) refuseOld(b *wire.Batch) {
+	window := telemetry.NewWindow(in.clock.Now(), in.floor())
+	b.Readings = slices.Clone(b.Readings)
+	b.Refuse(func(r *telemetry.Reading) *telemetry.Refusal { return window.Check(r.Time) })
 }
