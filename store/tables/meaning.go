@@ -16,6 +16,7 @@ const (
 	refused outcome = iota // nothing was done, and another try would fail alike
 	busy                   // nothing was done; another try may succeed
 	lost                   // it may have been done or not; another try may succeed
+	shut                   // nothing was sent: the account has not answered for a while
 )
 
 // What methods turn into something else, or into nothing.
@@ -32,9 +33,10 @@ type meaning struct {
 }
 
 const (
-	helpKey  = "check the account's name and key, and this machine's clock (15 minutes off are too many)"
-	helpRole = `give this identity the role "Storage Table Data Contributor" on the account; a new role takes some minutes`
-	helpSAS  = "the shared access signature must allow tables, resource types service, container and object, and all of raudl"
+	helpKey     = "check the account's name and key, and this machine's clock (15 minutes off are too many)"
+	helpRole    = `give this identity the role "Storage Table Data Contributor" on the account; a new role takes some minutes`
+	helpAddress = "the address may not be that of a Table service"
+	helpSAS     = "the shared access signature must allow tables, resource types service, container and object, and all of raudl"
 )
 
 // meanings are those of the service's codes, for refused transactions as for
@@ -84,9 +86,14 @@ func meaningOf(r refusal) meaning {
 		return meaning{refused, store.ErrUnavailable, "no account of that name is at this address"}
 	case known:
 		return m
-	default:
-		return meaningOfStatus(r.status)
 	}
+	m = meaningOfStatus(r.status)
+	if errors.Is(m.err, store.ErrInvalid) && r.code == "" && !r.odata {
+		// The Table service says what is wrong with a request. What does not is a
+		// proxy's, and nobody must be told that it is his data.
+		return meaning{refused, store.ErrUnavailable, helpAddress}
+	}
+	return m
 }
 
 func meaningOfStatus(status int) meaning {
@@ -100,7 +107,7 @@ func meaningOfStatus(status int) meaning {
 	case status == http.StatusPreconditionFailed:
 		return meaning{refused, store.ErrStale, ""}
 	case status == http.StatusNotFound, status == http.StatusConflict:
-		return meaning{refused, store.ErrUnavailable, "the address may not be that of a Table service"}
+		return meaning{refused, store.ErrUnavailable, helpAddress}
 	case status == http.StatusNotImplemented, status == http.StatusHTTPVersionNotSupported:
 		return meaning{refused, store.ErrInvalid, ""}
 	case status == http.StatusRequestTimeout, status >= 500:
@@ -108,7 +115,7 @@ func meaningOfStatus(status int) meaning {
 	case status >= 400:
 		return meaning{refused, store.ErrInvalid, ""}
 	default: // a success of another kind, or a redirection: not the Table service's
-		return meaning{lost, store.ErrUnavailable, "the address may not be that of a Table service"}
+		return meaning{lost, store.ErrUnavailable, helpAddress}
 	}
 }
 
