@@ -9,6 +9,22 @@ var fencedMutants = []mutant{
 		pkg: "./store/fenced", test: "^TestInterleaved$", args: []string{"-rapid.checks=250", "-rapid.shrinktime=1s", "-rapid.nofailfile"},
 	},
 	{
+		name: "fenced/exists-unseen", rule: "a commit that is said to exist is done when it is read",
+		edits: []edit{{"store/fenced/append.go", `		err = j.landed(ctx, shard, p, rows[0].Key)`,
+			`		err = nil`}},
+		pkg: "./store/fenced", test: "^TestExistingIsLookedFor$",
+	},
+	{
+		name: "fenced/lost-head-is-done", rule: "that a head exists does not make a commit durable",
+		edits: []edit{
+			{"store/fenced/head.go", `fmt.Errorf("%w: %s", store.ErrStale, err.Error())`, `fmt.Errorf("%w: %w", store.ErrStale, err)`},
+			{"store/fenced/append.go", `	case err == nil:
+			return nil`, `	case err == nil, errors.Is(err, store.ErrExists):
+			return nil`},
+		},
+		pkg: "./store/fenced", test: "^TestLoserOfFirstOpenAppends$",
+	},
+	{
 		name: "fenced/fences-may-be-repeated", rule: "the fences' insert is sent once, so that no copy of it lands after the seal",
 		edits: []edit{{"store/fenced/open.go", `	rows, once := j.rows(shard), store.Once(ctx)`,
 			`	rows, once := j.rows(shard), ctx`}},

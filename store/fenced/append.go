@@ -70,8 +70,8 @@ func (j *Journal) commit(ctx context.Context, shard int, rows []store.Op) error 
 	}
 }
 
-// send sends rows once, which is done too if they are there already, and forgets
-// the newest epoch if it should be looked up again.
+// send sends rows once, which is done too if they are seen to be there already,
+// and forgets the newest epoch if it should be looked up again.
 func (j *Journal) send(ctx context.Context, shard int, rows []store.Op, fence int) error {
 	epoch, err := j.current(ctx, shard)
 	if err != nil {
@@ -83,15 +83,26 @@ func (j *Journal) send(ctx context.Context, shard int, rows []store.Op, fence in
 	}
 	touch := store.Op{Kind: store.Touch, Key: fenceKey(fence % p.fences), IfMatch: store.AnyTag}
 	err = j.rows(shard).Commit(ctx, p.table, p.partition, append([]store.Op{touch}, rows...))
+	if errors.Is(err, store.ErrExists) {
+		err = j.landed(ctx, shard, p, rows[0].Key)
+	}
 	switch {
-	case errors.Is(err, store.ErrExists):
-		return nil
 	case errors.Is(err, store.ErrInvalid), errors.Is(err, store.ErrTooLarge):
 		return &refusedRows{err}
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrTableNotFound):
 		j.bury(shard, epoch)
 	case unanswered(err):
 		j.forget(shard, epoch)
+	}
+	return err
+}
+
+// landed makes sure of a commit that was refused because a row of it exists: only
+// what is read is durable. ErrNoAnswer: the row is not there, or no more.
+func (j *Journal) landed(ctx context.Context, shard int, p place, key string) error {
+	_, err := j.rows(shard).Get(ctx, p.table, p.partition, key)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTableNotFound) {
+		return fmt.Errorf("%w: a row is said to exist that is not found", store.ErrNoAnswer)
 	}
 	return err
 }

@@ -114,7 +114,8 @@ func (j *Journal) writeHead(ctx context.Context, shard int, head store.Head) err
 		err = rows.Commit(ctx, headTable, partition(shard), ops)
 	}
 	if errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTableNotFound) {
-		return fmt.Errorf("%w: %w", store.ErrStale, err)
+		// A head's ErrExists must not pass for that of a commit's rows.
+		return fmt.Errorf("%w: %s", store.ErrStale, err.Error())
 	}
 	return err
 }
