@@ -173,7 +173,11 @@ func parse(s *Settings, set map[string]string) (problems []string) {
 	}
 	for field := range reflect.TypeFor[Settings]().Fields() {
 		if name := field.Tag.Get("env"); wrong[field.Name] {
-			problems = append(problems, fmt.Sprintf("%s=%s: takes %s", name, quoted(set[name]), field.Tag.Get("takes")))
+			value := quoted(set[name])
+			if field.Type == reflect.TypeFor[Targets]() {
+				value = notShown // whatever it looks like
+			}
+			problems = append(problems, fmt.Sprintf("%s=%s: takes %s", name, value, field.Tag.Get("takes")))
 		}
 	}
 	return problems
@@ -203,6 +207,10 @@ func (s *Settings) contradictions(set map[string]string) (problems []string) {
 	if s.UnderHost() && !s.development() && set["SLUICE_TABLES"] == "" {
 		problems = append(problems, "SLUICE_TABLES: must be set under the Functions host, because an instance's disk is no store "+
 			"(AZURE_FUNCTIONS_ENVIRONMENT=Development lets it run with the embedded store)")
+	}
+	if len(s.Tables) > s.Shards && within(s.Shards, 1, 256) {
+		problems = append(problems, fmt.Sprintf("SLUICE_TABLES: %d accounts for SLUICE_SHARDS=%d: takes at most as many as there are shards, the others would stay empty",
+			len(s.Tables), s.Shards))
 	}
 	if s.MaxDecoded < s.MaxBody && within(s.MaxBody, KiB, 256*MiB) && s.MaxDecoded >= KiB {
 		problems = append(problems, fmt.Sprintf("SLUICE_MAX_DECODED=%s: takes at least SLUICE_MAX_BODY, which is %s", quoted(set["SLUICE_MAX_DECODED"]), s.MaxBody))
@@ -239,11 +247,13 @@ func loopback(addr string) bool {
 
 func within[T int | time.Duration | Size](v, low, high T) bool { return low <= v && v <= high }
 
+const notShown = "(not shown)"
+
 // quoted shows a value in a line of its own, whatever is in it, unless it looks
 // like one with a secret.
 func quoted(v string) string {
 	if strings.ContainsAny(v, ";?@") || strings.Contains(strings.ToLower(v), "key=") || strings.Contains(v, "sig=") {
-		return "(not shown)"
+		return notShown
 	}
 	if len(v) > 64 {
 		return strconv.Quote(v[:64]) + "…"

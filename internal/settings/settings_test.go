@@ -125,6 +125,9 @@ func TestSecretsAreNotShown(t *testing.T) {
 			t.Error(name, "was taken:", s)
 		}
 	}
+	if _, _, err := Load([]string{"SLUICE_TABLES=c2VjcmV0LXNlY3JldA==,"}); err == nil || strings.Contains(err.Error(), "c2VjcmV0") {
+		t.Error("a key alone:", err)
+	}
 	s, _, err := Load([]string{"SLUICE_TABLES=" + secret})
 	if err != nil {
 		t.Fatal(err)
@@ -154,6 +157,16 @@ func TestOnTables(t *testing.T) {
 	}
 	if _, warnings, err = Load([]string{"SLUICE_TABLES=x", "FUNCTIONS_CUSTOMHANDLER_PORT=7071", "AZURE_FUNCTIONS_ENVIRONMENT=Development"}); err != nil || warnings != nil {
 		t.Errorf("%q, %v", warnings, err)
+	}
+}
+
+func TestMoreAccountsThanShards(t *testing.T) {
+	if _, _, err := Load([]string{"SLUICE_TABLES=a,b", "SLUICE_SHARDS=2"}); err != nil {
+		t.Error(err)
+	}
+	_, _, err := Load([]string{"SLUICE_TABLES=a,b,c", "SLUICE_SHARDS=2"})
+	if err == nil || !strings.HasPrefix(err.Error(), "SLUICE_TABLES: 3 accounts for SLUICE_SHARDS=2: ") {
+		t.Error(err)
 	}
 }
 
