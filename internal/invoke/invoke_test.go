@@ -14,7 +14,7 @@ import (
 )
 
 // recorded is what a real host sent to a custom handler.
-const recorded = "../../../shared/data/host/triggers.jsonl"
+const recorded = "../../devtools/host/testdata/recorded/triggers.jsonl"
 
 type recording struct {
 	Name, Method, Path, Body, BodyHex string
