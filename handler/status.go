@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"sluice/engine"
 )
 
 // status is the answer of /api/v1/status.
@@ -49,6 +51,9 @@ type shard struct {
 	Unmerged   int64      `json:"unmergedBytes"`
 	LastMerged *time.Time `json:"lastMerged"`
 	LastError  string     `json:"lastError,omitempty"`
+	// Carried are the devices whose rows the store refused in the last merge: what
+	// they have stays in the journal.
+	Carried int `json:"carriedDevices"`
 }
 
 func statusHandler(h *house, l *life) echo.HandlerFunc {
@@ -78,14 +83,19 @@ func (h *house) status(ctx context.Context) (status, error) {
 	}
 	answer.Store.Floor = time.Unix(0, e.Floor).UTC()
 	for _, s := range e.Shards {
-		answer.Shards = append(answer.Shards, shard{
-			Epochs: s.Epochs, Oldest: known(s.Oldest), Unmerged: s.Appended, LastMerged: known(s.LastMerged), LastError: s.LastError,
-		})
+		answer.Shards = append(answer.Shards, shardOf(s))
 		if s.Appended > 0 && !s.Oldest.IsZero() {
 			answer.Lag = max(answer.Lag, int64(time.Since(s.Oldest).Seconds()))
 		}
 	}
 	return answer, nil
+}
+
+func shardOf(s engine.ShardStatus) shard {
+	return shard{
+		Epochs: s.Epochs, Oldest: known(s.Oldest), Unmerged: s.Appended,
+		LastMerged: known(s.LastMerged), LastError: s.LastError, Carried: s.Carried,
+	}
 }
 
 func known(t time.Time) *time.Time {
