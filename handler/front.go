@@ -52,7 +52,7 @@ func newFront(log *slog.Logger, p patience, underHost bool) *front {
 	f.state.Store(&frontState{changed: make(chan struct{})})
 	early := newEcho(log, p)
 	f.life.routes(early, func(context.Context) error { return f.whyNotOpen() })
-	registerTriggers(early, func(context.Context, invoke.Envelope) ([]string, error) { return nil, f.whyNotOpen() }, underHost, log)
+	registerTriggers(early, f.notMerged, underHost, log)
 	early.Any("/*", func(echo.Context) error {
 		return httperr.Retry(httperr.Unavailable, retryOpen, nil, "the store is not open, /readyz says why: try again")
 	})
@@ -69,6 +69,15 @@ func (f *front) whyNotOpen() error {
 		return &notOpenError{s.reason}
 	}
 	return errStarting
+}
+
+// notMerged is what a trigger does without a store; the work is not done either
+// if the store has been opened just now.
+func (f *front) notMerged(context.Context, invoke.Envelope) ([]string, error) {
+	if err := f.whyNotOpen(); err != nil {
+		return nil, err
+	}
+	return nil, errStarting
 }
 
 type notOpenError struct{ reason string }
@@ -88,7 +97,7 @@ func (f *front) stop() {
 	f.change(f.state.Load().app, "the process was asked to stop")
 }
 
-// change has one caller at a time.
+// change may be called concurrently: each state is followed by one other.
 func (f *front) change(app *echo.Echo, reason string) {
 	before := f.state.Swap(&frontState{app: app, reason: reason, changed: make(chan struct{})})
 	close(before.changed)

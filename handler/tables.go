@@ -49,6 +49,8 @@ func openTables(targets settings.Targets, log *slog.Logger) (*azure, error) {
 	if len(problems) > 0 {
 		return nil, problems
 	}
+	// Of the first account, which every instance asks at least each minute in which
+	// it takes readings: all of them follow the same clock, whatever the others say.
 	a.clock = &storeClock{skew: a.accounts[0].Skew, log: log}
 	return a, nil
 }
