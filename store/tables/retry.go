@@ -45,7 +45,7 @@ func (s *Store) do(ctx context.Context, c call) error {
 		if c.write && f.outcome == lost {
 			doubt = f.err
 		}
-		if f.outcome == refused || attempt == s.opts.Attempts || c.write && store.IsOnce(ctx) {
+		if f.final() || attempt == s.opts.Attempts || c.write && store.IsOnce(ctx) {
 			return c.verdict(f, doubt, attempt)
 		}
 		pause := max(wait, s.pause(attempt))
@@ -98,13 +98,35 @@ func (s *Store) pause(attempt int) time.Duration {
 	return d/2 + time.Duration(s.opts.Random()*float64(d/2))
 }
 
-// try sends a request once. nil: it succeeded. wait is what the service asked
-// to wait.
+// try sends a request once, if the breaker lets it. nil: it succeeded. wait is
+// what the service asked to wait.
 func (s *Store) try(ctx context.Context, c call) (f *failure, wait time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, s.patience(ctx))
-	defer cancel()
+	done, f := s.breaker.admit()
+	if f != nil {
+		return f, 0
+	}
 	ex := &exchange{batch: c.batch}
 	defer ex.close()
+	f, wait = s.exchange(ctx, c, ex)
+	s.breaker.report(done, heard(ctx, ex, f))
+	return f, wait
+}
+
+// heard is nil if a try was answered, whatever the answer, else why not.
+func heard(ctx context.Context, ex *exchange, f *failure) error {
+	switch {
+	case ex.status != 0:
+		return nil
+	case ctx.Err() != nil || !ex.sent: // the caller went away, or there was no token
+		return errUnsure
+	default:
+		return f
+	}
+}
+
+func (s *Store) exchange(ctx context.Context, c call, ex *exchange) (f *failure, wait time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, s.patience(ctx, c))
+	defer cancel()
 	err := c.send(withExchange(ctx, ex))
 	switch {
 	case ex.status == 0:
@@ -119,10 +141,14 @@ func (s *Store) try(ctx context.Context, c call) (f *failure, wait time.Duration
 }
 
 // patience is how long a try may take: never so long that a lost answer would
-// eat all that is left of the caller's deadline.
-func (s *Store) patience(ctx context.Context) time.Duration {
-	const least = time.Second
+// eat all that is left of the caller's deadline. A transaction is answered as
+// soon as it is sent, while a page may take the service 5 seconds.
+func (s *Store) patience(ctx context.Context, c call) time.Duration {
+	const least, slowest = time.Second, 512 << 10 // bytes a second that are taken for a connection
 	d := s.opts.TryTimeout
+	if c.ops > 0 {
+		d = min(d, s.opts.CommitTimeout+time.Duration(len(c.batch.body))*time.Second/slowest)
+	}
 	if deadline, ok := ctx.Deadline(); ok {
 		d = min(d, max(least, deadline.Sub(s.opts.Now())/2))
 	}
@@ -195,6 +221,9 @@ func (s *Store) readFailure(err error) *failure {
 		return &failure{lost, fmt.Errorf("%w: answer that cannot be read: %s", store.ErrUnavailable, err.Error())}
 	}
 }
+
+// final says whether another try is not to be made.
+func (f *failure) final() bool { return f.outcome == refused || f.outcome == shut }
 
 // Error lets a failure pass through what returns errors.
 func (f *failure) Error() string { return f.err.Error() }

@@ -19,13 +19,22 @@ import (
 // Options are what Open takes besides the target. The zero Options are right
 // for a service: each field that is 0 or nil has a default.
 type Options struct {
-	Attempts    int           // tries of a request, at most; 8
-	TryTimeout  time.Duration // of one try, its answer's body included; 10s
-	DialTimeout time.Duration // of a connection, and of its TLS; 5s
-	FirstPause  time.Duration // before the second try; doubled from try to try; 50ms
-	MaxPause    time.Duration // between two tries; 2s
-	MaxWait     time.Duration // that the service may ask for (Retry-After) before the caller is told instead; 30s
-	Connections int           // to the account, at most; 128
+	Attempts   int           // tries of a request, at most; 8
+	TryTimeout time.Duration // of one try, its answer's body included; 10s
+	// CommitTimeout is of one try of a transaction, and a second for each 512 KiB
+	// of it, up to TryTimeout; 3s.
+	CommitTimeout time.Duration
+	DialTimeout   time.Duration // of a connection, and of its TLS; 3s
+	FirstPause    time.Duration // before the second try; doubled from try to try; 50ms
+	MaxPause      time.Duration // between two tries; 2s
+	MaxWait       time.Duration // that the service may ask for (Retry-After) before the caller is told instead; 30s
+	Connections   int           // to the account, at most; 128
+
+	// An account counts as away, and calls fail at once, after Silent tries in a row
+	// without any answer (5), where for Silence (1s) nothing else was answered
+	// either. Every Rest (1s) one call is let through.
+	Silent        uint32
+	Silence, Rest time.Duration
 
 	// Credential is whose rights an https target is used by; nil: azidentity's
 	// default chain.
@@ -46,7 +55,11 @@ func orElse[T comparable](v *T, d T) {
 func (o Options) withDefaults() Options {
 	orElse(&o.Attempts, 8)
 	orElse(&o.TryTimeout, 10*time.Second)
-	orElse(&o.DialTimeout, 5*time.Second)
+	orElse(&o.CommitTimeout, 3*time.Second)
+	orElse(&o.DialTimeout, 3*time.Second)
+	orElse(&o.Silent, 5)
+	orElse(&o.Silence, time.Second)
+	orElse(&o.Rest, time.Second)
 	orElse(&o.FirstPause, 50*time.Millisecond)
 	orElse(&o.MaxPause, 2*time.Second)
 	orElse(&o.MaxWait, 30*time.Second)
@@ -81,6 +94,7 @@ type Store struct {
 	transport *http.Transport
 	service   *aztables.ServiceClient
 	skew      skew
+	breaker   *breaker
 }
 
 var _ store.Rows = (*Store)(nil)
@@ -98,6 +112,7 @@ func Open(target string, o Options) (*Store, error) {
 	}
 	s := &Store{account: a, opts: o.withDefaults()}
 	s.transport = newTransport(s.opts)
+	s.breaker = newBreaker(s.opts.Silent, s.opts.Silence, s.opts.Rest, s.opts.Now)
 	if s.service, err = s.client(); err != nil {
 		return nil, fmt.Errorf("azure tables account %s: %w", a.name, err)
 	}
@@ -140,6 +155,11 @@ func (s *Store) Name() string { return s.account.name }
 // seconds, took some time to come, and one alone may be wrong. 0 where the
 // clocks may agree.
 func (s *Store) Skew() time.Duration { return s.skew.value() }
+
+// Away is nil while the account answers, as far as calls show it; else why it
+// counts as away (store.ErrUnavailable). It asks nobody, and some call must be
+// made for an account to count as back.
+func (s *Store) Away() error { return s.wrap(s.breaker.away(), "reach the store") }
 
 // Close closes the connections that are not in use.
 func (s *Store) Close() error {
