@@ -97,7 +97,12 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 	if err := rewindable(req, ex.batch.body); err != nil {
 		return nil, err
 	}
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { ex.tried.Store(true) }}
+	trace := &httptrace.ClientTrace{
+		// Asked for once more, the transport found the connection closed before
+		// anything of the request was written.
+		GetConn: func(string) { ex.tried.Store(false) },
+		GotConn: func(httptrace.GotConnInfo) { ex.tried.Store(true) },
+	}
 	sent := w.now()
 	resp, err := w.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 	if err != nil {
