@@ -45,8 +45,11 @@ func testOutage(t *testing.T, mode netfault.Mode) {
 		t.Fatal(err)
 	}
 	w.away.Store(1)
+	began := time.Now()
 	awaitUnready(t, p)
+	unready := time.Since(began)
 	w.await(t, "a body is refused", stopSending, func() bool { return w.ledger.refused() > 0 })
+	t.Logf("readyz said so after %s, a body was refused after %s at the latest", unready.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 	w.away.Store(0)
 	if err := errors.Join(way.Set(netfault.Pass), p.AwaitReady(t.Context())); err != nil {
 		t.Fatal(err)

@@ -124,8 +124,8 @@ func TestBackoff(t *testing.T) {
 // However often readiness is asked, the accounts are asked every few seconds.
 func TestProber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		reads, writes, broken := 0, 0, false
-		p := &prober{names: []string{"a"}, now: time.Now, check: func(ctx context.Context, _ int, write bool) error {
+		reads, writes, broken, away := 0, 0, false, false
+		p := &prober{names: []string{"a"}, now: time.Now, away: func() bool { return away }, check: func(ctx context.Context, _ int, write bool) error {
 			if reads++; write {
 				writes++
 			}
@@ -144,6 +144,15 @@ func TestProber(t *testing.T) {
 		if reads != 24 || writes != 2 {
 			t.Error(reads, "questions,", writes, "writes in two minutes")
 		}
+		reads, away = 0, true
+		for range 10 {
+			time.Sleep(askAgain)
+			p.ask(t.Context())
+		}
+		if away = false; reads != 10 {
+			t.Error(reads, "questions in 10 seconds in which calls had no answer")
+		}
+		time.Sleep(askEvery)
 		broken = true
 		gone, cancel := context.WithCancel(t.Context())
 		cancel() // who asks may go away: others wait for the answer

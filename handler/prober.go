@@ -13,6 +13,8 @@ type prober struct {
 	names []string
 	check func(ctx context.Context, account int, write bool) error
 	now   func() time.Time
+	// away says what calls have shown lately: an account does not answer.
+	away func() bool
 
 	mu      sync.Mutex
 	asked   time.Time
@@ -22,6 +24,7 @@ type prober struct {
 
 const (
 	askEvery   = 5 * time.Second
+	askAgain   = time.Second // while an account is away
 	writeEvery = time.Minute // a write costs more than a read
 	askWithin  = 3 * time.Second
 )
@@ -30,7 +33,11 @@ const (
 func (p *prober) ask(ctx context.Context) []accountState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now := p.now(); p.states == nil || now.Sub(p.asked) >= askEvery || now.Before(p.asked) {
+	every := askEvery
+	if p.away() {
+		every = askAgain
+	}
+	if now := p.now(); p.states == nil || now.Sub(p.asked) >= every || now.Before(p.asked) {
 		p.askAll(ctx)
 	}
 	return p.states

@@ -90,7 +90,17 @@ func (o *openAccounts) configure(c *engine.Config) {
 }
 
 func (o *openAccounts) opened(e *engine.Engine) {
-	o.prober = &prober{names: o.names(), check: e.CheckAccount, now: time.Now}
+	o.prober = &prober{names: o.names(), check: e.CheckAccount, now: time.Now, away: func() bool { return o.away() != nil }}
+}
+
+// away is what calls have shown: the error of an account that does not answer.
+func (o *openAccounts) away() error {
+	for _, account := range o.accounts {
+		if err := account.Away(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (o *openAccounts) ready(ctx context.Context) error {
@@ -99,7 +109,7 @@ func (o *openAccounts) ready(ctx context.Context) error {
 			return errors.New(s.Reason)
 		}
 	}
-	return nil
+	return o.away()
 }
 
 func (o *openAccounts) describe(ctx context.Context, s *storeState) error {

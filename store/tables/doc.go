@@ -39,7 +39,7 @@
 //     that has happened, a refusal for the sake of a condition (exists, stale,
 //     not found) may be due to the former try itself: it is store.ErrNoAnswer
 //     too, never a false ErrExists.
-//   - An account that has not answered for a second and 5 tries: nothing is sent
+//   - An account that has not answered for a second and 3 tries: nothing is sent
 //     but one call a second, the others fail at once (Store.Away).
 //   - Everything else is final. Wrong keys and missing roles are
 //     store.ErrDenied, with the service's code and what to do.

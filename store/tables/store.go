@@ -31,7 +31,7 @@ type Options struct {
 	Connections   int           // to the account, at most; 128
 
 	// An account counts as away, and calls fail at once, after Silent tries in a row
-	// without any answer (5), where for Silence (1s) nothing else was answered
+	// without any answer (3), where for Silence (1s) nothing else was answered
 	// either. Every Rest (1s) one call is let through.
 	Silent        uint32
 	Silence, Rest time.Duration
@@ -57,7 +57,7 @@ func (o Options) withDefaults() Options {
 	orElse(&o.TryTimeout, 10*time.Second)
 	orElse(&o.CommitTimeout, 3*time.Second)
 	orElse(&o.DialTimeout, 3*time.Second)
-	orElse(&o.Silent, 5)
+	orElse(&o.Silent, 3)
 	orElse(&o.Silence, time.Second)
 	orElse(&o.Rest, time.Second)
 	orElse(&o.FirstPause, 50*time.Millisecond)
