@@ -119,8 +119,11 @@ func (e *Engine) Append(ctx context.Context, shard int, devices []block.Device) 
 	if err == nil {
 		err = e.append(ctx, shard, devices)
 	}
-	if err == nil && e.now().Sub(begun) > floorFresh { // it may have been overtaken
-		err = e.checkAccepted(ctx, devices)
+	var partly *RefusedError
+	if (err == nil || errors.As(err, &partly)) && e.now().Sub(begun) > floorFresh { // it may have been overtaken
+		if late := e.checkAccepted(ctx, devices); late != nil {
+			err = late
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("append to shard %d: %w", shard, err)
@@ -133,11 +136,7 @@ func (e *Engine) append(ctx context.Context, shard int, devices []block.Device) 
 	if err != nil || len(entries) == 0 {
 		return err
 	}
-	err = e.journal.Append(ctx, shard, entries)
-	var refused *store.RefusedError
-	if errors.As(err, &refused) {
-		err = e.isolate(ctx, shard, entries, refused)
-	}
+	err = e.appendEntries(ctx, shard, entries)
 	var partly *RefusedError
 	if err != nil && !errors.As(err, &partly) {
 		return err

@@ -204,3 +204,30 @@ func TestFloorBesideAClockOfTheFuture(t *testing.T) {
 		t.Errorf("after two hours a reading of 5 days ago is gone, of 10 that are kept: the floor is %s", clockText(right.Floor()))
 	}
 }
+
+// Nor is what the floor overtook acknowledged where other readings of the same
+// append were refused.
+func TestFloorOvertakesWhatIsRefusedInPart(t *testing.T) {
+	clock, rows := &clock{noon}, &picky{}
+	e := openPicky(t, rows, clock.Now)
+	old := reading("a", noon.Add(-5*days), number("x", 1))
+	bad := reading("b", noon, number("x", 1))
+	old.Stamp, bad.Stamp = 1, 2
+	poison := refuseStamps(map[telemetry.Stamp]bool{bad.Stamp: true}, store.ErrInvalid)
+	announced := false
+	rows.refuses = func(table string, op store.Op) error {
+		err := poison(table, op)
+		if err != nil && !announced { // the append takes so long that another instance raises the floor
+			announced = true
+			clock.now = clock.now.Add(time.Hour)
+			other := newInstance(t, &rows.Memory, clock.now, 2*days)
+			other.retain()
+		}
+		return err
+	}
+	err := e.Append(t.Context(), 0, block.FromReadings([]telemetry.Reading{old, bad}))
+	var refused *engine.RefusedError
+	if !announced || !errors.Is(err, engine.ErrFloor) || errors.As(err, &refused) {
+		t.Errorf("announced: %v, error %v", announced, err)
+	}
+}

@@ -56,6 +56,17 @@ func (e *RefusedError) add(d *block.Device) {
 	}
 }
 
+// appendEntries makes entries durable. A *RefusedError if the store refuses some
+// readings for good, however small the entries that have them are cut.
+func (e *Engine) appendEntries(ctx context.Context, shard int, entries []store.Entry) error {
+	err := e.journal.Append(ctx, shard, entries)
+	var refused *store.RefusedError
+	if errors.As(err, &refused) {
+		return e.isolate(ctx, shard, entries, refused)
+	}
+	return err
+}
+
 // isolate cuts entries that were refused smaller and smaller, until those are
 // alone that the store refuses: the others become durable.
 func (e *Engine) isolate(ctx context.Context, shard int, entries []store.Entry, refused *store.RefusedError) error {
@@ -183,7 +194,7 @@ func (e *Engine) carry(ctx context.Context, shard int, floor int64, d block.Devi
 	if err != nil || len(entries) == 0 {
 		return err
 	}
-	if err := e.journal.Append(ctx, shard, entries); err != nil {
+	if err := e.appendEntries(ctx, shard, entries); err != nil {
 		return fmt.Errorf("carry %s over: %w", d.ID, err)
 	}
 	return nil

@@ -228,12 +228,21 @@ func TestStoreThatRefusesEverything(t *testing.T) {
 // A device whose leaf, or entry in the list, is refused for good stays readable,
 // holds up nobody, and is merged once its rows are taken.
 func TestDeviceThatCannotBeMerged(t *testing.T) {
+	leaf := func(table string, op store.Op) error {
+		if strings.HasPrefix(table, "sluiceleaves") && strings.HasSuffix(op.Key, "!d3") {
+			return store.ErrTooLarge
+		}
+		return nil
+	}
 	for name, refuses := range map[string]func(string, store.Op) error{
-		"leaf": func(table string, op store.Op) error {
-			if strings.HasPrefix(table, "sluiceleaves") && strings.HasSuffix(op.Key, "!d3") {
-				return store.ErrTooLarge
+		"leaf": leaf,
+		"leaf, and block of all that there is of the device": func(table string, op store.Op) error {
+			for _, d := range entryOf(table, op) {
+				if d.Readings.Len() > 2 {
+					return store.ErrTooLarge
+				}
 			}
-			return nil
+			return leaf(table, op)
 		},
 		"list": func(table string, op store.Op) error {
 			if table == engine.ListTable {
