@@ -60,15 +60,17 @@ func errorHandler(log *slog.Logger) echo.HTTPErrorHandler {
 }
 
 // deadline ends a request's context before anyone else's patience does.
-// Answers that stream a whole range get longer, as long as they move.
+// Answers that stream a whole range get longer, as long as they move; so do
+// triggers.
 func deadline(p patience) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			long := p.request
-			if export, trigger := isExport(c.Request()), isTrigger(c.Request()); export || trigger {
-				if long = p.export; trigger {
-					long = p.trigger
-				}
+			switch {
+			case isTrigger(c.Request()):
+				long = p.trigger
+			case isExport(c.Request()):
+				long = p.export
 				// The time to read the request would end the context, too.
 				_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Time{})
 			}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"sluice/internal/invoke"
 	"sluice/internal/settings"
 )
 
@@ -57,10 +58,12 @@ func inProcess(t *testing.T, p patience, env ...string) (url string, log *logBoo
 func TestSlowClientsAreCutOff(t *testing.T) {
 	t.Parallel()
 	url, _, stop := inProcess(t, impatient)
-	slowHeader, slowBody, idle := dial(t, url), dial(t, url), dial(t, url)
+	slowHeader, slowBody, slowTrigger, idle := dial(t, url), dial(t, url), dial(t, url), dial(t, url)
 	slowHeader.write("POST /api/v1/telemetry HT")
 	slowBody.write(post(len(reading)) + reading[:40])
+	slowTrigger.write("POST /compact HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n{\"Data\"\r\n")
 	slowBody.answer().want(t, 408, `"code":"request_timeout"`)
+	slowTrigger.answer().want(t, 500, `"code":"invalid_envelope"`)
 	if text, err := io.ReadAll(slowHeader); err != nil && !strings.Contains(err.Error(), "reset") {
 		t.Errorf("%q, %v", text, err)
 	}
@@ -315,4 +318,23 @@ func TestStreams(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("writes for ever to a client that does not read")
 	}
+}
+
+// What a trigger does may take longer than a request may take to be read or
+// answered.
+func TestTriggersTakeLong(t *testing.T) {
+	t.Parallel()
+	log := slog.New(slog.DiscardHandler)
+	f := newFront(log, impatient, false)
+	app := newEcho(log, impatient)
+	registerTriggers(app, func(ctx context.Context, _ invoke.Envelope) ([]string, error) {
+		time.Sleep(impatient.opening + impatient.request + 2*impatient.stall)
+		return []string{"merged"}, ctx.Err()
+	}, false, log)
+	f.open(app)
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = newHTTPServer(f, log, impatient)
+	server.Start()
+	defer server.Close()
+	do(t, "POST", server.URL+"/compact", `{"Data":{"timer":{}}}`).want(t, 200, `"Logs":["merged"]`)
 }

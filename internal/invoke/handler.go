@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -52,6 +53,8 @@ func (f Function) handle(log *slog.Logger) echo.HandlerFunc {
 		if err != nil {
 			return failed(httperr.InvalidEnvelope, err)
 		}
+		// The time to read the request, which is here, would end the context, too.
+		_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Time{})
 		lines, err := f.run(c.Request().Context(), envelope, log)
 		if err != nil {
 			return failed(httperr.InvocationFailed, err)
