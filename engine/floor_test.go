@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -229,5 +230,74 @@ func TestFloorOvertakesWhatIsRefusedInPart(t *testing.T) {
 	var refused *engine.RefusedError
 	if !announced || !errors.Is(err, engine.ErrFloor) || errors.As(err, &refused) {
 		t.Errorf("announced: %v, error %v", announced, err)
+	}
+}
+
+// raiseFloorBy raises the floor as an instance does whose retention is shorter:
+// it announces, waits, merges, and raises. It returns the time after that.
+func raiseFloorBy(t *testing.T, rows store.Rows, now time.Time, retention time.Duration) time.Time {
+	t.Helper()
+	other := newInstance(t, rows, now, retention)
+	other.retain()
+	other.now = other.now.Add(10 * time.Minute)
+	if err := other.send(other.now); err != nil { // so that an epoch is opened
+		t.Fatal(err)
+	}
+	other.merge()
+	_ = other.Retain(t.Context()) // the floor is raised also where no table can be dropped
+	if floor := other.Floor(); floor < now.Add(-retention-days).UnixNano() {
+		t.Fatalf("the floor is %s", clockText(floor))
+	}
+	return other.now
+}
+
+// undroppable are rows of which no table of leaves is dropped, as where an
+// instance died between the rise of the floor and the drop.
+type undroppable struct{ *storetest.Memory }
+
+func (undroppable) DropTable(context.Context, string) error { return store.ErrUnavailable }
+
+// What lies below the floor and is still there is not read.
+func TestNothingIsReadBelowTheFloor(t *testing.T) {
+	rows := undroppable{&storetest.Memory{}}
+	one := newInstance(t, rows, noon, 10*days)
+	if err := one.send(noon.Add(-5 * days)); err != nil {
+		t.Fatal(err)
+	}
+	one.merge()
+	if n := one.readings(); n != 1 {
+		t.Fatalf("%d readings, want 1", n)
+	}
+	one.now = raiseFloorBy(t, rows, noon, 2*days)
+	if n := one.readings(); n != 1 {
+		t.Errorf("%d readings, want only the one above the floor", n)
+	}
+}
+
+// What is in the journal below the floor, which rose while it was appended, is
+// not merged: no table is made for it.
+func TestNothingIsMadeBelowTheFloor(t *testing.T) {
+	clock, rows := &clock{noon}, &picky{}
+	e := openPicky(t, rows, clock.Now)
+	old := reading("a", noon.Add(-5*days), number("x", 1))
+	old.Stamp = 1
+	raised := false
+	rows.refuses = func(table string, op store.Op) error {
+		if entryOf(table, op) != nil && !raised {
+			raised = true
+			clock.now = raiseFloorBy(t, &rows.Memory, noon.Add(time.Hour), 2*days)
+		}
+		return nil
+	}
+	if err := e.Append(t.Context(), 0, block.FromReadings([]telemetry.Reading{old})); !raised || !errors.Is(err, engine.ErrFloor) {
+		t.Fatalf("raised: %v, error %v", raised, err)
+	}
+	clock.now = clock.now.Add(time.Minute)
+	if merged, err := e.MergeShard(t.Context(), 0); err != nil || merged == 0 {
+		t.Fatalf("%d entries merged: %v", merged, err)
+	}
+	table := "sluiceleaves" + time.Unix(0, old.Time).UTC().Format("20060102")
+	if names, _, err := rows.Tables(t.Context(), table, ""); err != nil || len(names) != 0 {
+		t.Errorf("made %q: %v", names, err)
 	}
 }
