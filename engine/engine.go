@@ -66,7 +66,7 @@ func Open(ctx context.Context, config Config) (*Engine, error) {
 		return nil, err
 	}
 	e.floor.keep(row, begun)
-	e.seen = row.seen
+	e.seen = row.latest
 	return e, nil
 }
 

@@ -33,6 +33,10 @@ const (
 	floorGap     = time.Hour
 	oldestFloor  = int64(946684800) * int64(time.Second) // 2000-01-01
 	floorCadence = time.Minute
+	// stampGap is how far ahead the latest use may be of a clock that is believed:
+	// where it went back by less, stamps go on from there, at every start; by more, it
+	// was wrong before.
+	stampGap = int64(24 * time.Hour)
 	// floorFresh is how old the row may be, as last read, when something is
 	// appended, and how long an append may take before it is looked at again.
 	// floorNotice is twice that, and what the clocks of instances may differ by.
@@ -43,6 +47,7 @@ const (
 // floorRow is the row; all in nanoseconds since the Unix epoch.
 type floorRow struct {
 	floor, trusted, seen int64
+	latest               int64 // the highest "seen" that the store has come to
 	announced, since     int64 // what the floor is to be, and since when that is known
 	etag                 store.ETag
 }
@@ -52,10 +57,10 @@ func readFloor(ctx context.Context, rows store.Rows) (floorRow, error) {
 	if err != nil {
 		return floorRow{}, fmt.Errorf("read the floor of retention: %w", err)
 	}
-	return floorRow{
-		intOf(row, "floor"), intOf(row, "trusted"), intOf(row, "seen"),
-		intOf(row, "announced"), intOf(row, "since"), row.ETag, // 0 where an older version wrote it
-	}, nil
+	f := floorRow{floor: intOf(row, "floor"), trusted: intOf(row, "trusted"), seen: intOf(row, "seen"), etag: row.ETag}
+	// 0 where an older version wrote it
+	f.latest, f.announced, f.since = max(f.seen, intOf(row, "latest")), intOf(row, "announced"), intOf(row, "since")
+	return f, nil
 }
 
 // accepts is the oldest time that may be accepted.
@@ -66,7 +71,10 @@ func (f floorRow) accepts() int64 { return max(f.floor, f.announced) }
 func (f floorRow) next(now, oldest int64, retention time.Duration) floorRow {
 	passed := min(max(now-f.seen, 0), int64(floorGap))
 	trusted := max(f.trusted-2*int64(floorGap), min(now, f.trusted+2*passed))
-	f.trusted, f.seen = trusted, now
+	f.trusted, f.seen, f.latest = trusted, now, max(now, f.latest)
+	if f.latest-now > stampGap {
+		f.latest = now
+	}
 	if retention == 0 {
 		return f
 	}
@@ -118,7 +126,8 @@ func raiseFloor(ctx context.Context, c Config, oldest int64) (floorRow, error) {
 
 func (f floorRow) write(ctx context.Context, rows store.Rows, op store.Op) error {
 	op.Key, op.Properties = floorKey, []store.Property{
-		{Name: "announced", Value: f.announced}, {Name: "floor", Value: f.floor}, {Name: "seen", Value: f.seen},
+		{Name: "announced", Value: f.announced}, {Name: "floor", Value: f.floor},
+		{Name: "latest", Value: f.latest}, {Name: "seen", Value: f.seen},
 		{Name: "since", Value: f.since}, {Name: "trusted", Value: f.trusted},
 	}
 	if err := rows.Commit(ctx, configTable, configPartition, []store.Op{op}); err != nil {

@@ -33,3 +33,18 @@ func TestFloorRowOnlyRises(t *testing.T) {
 		t.Errorf("the floor rose %d times only", rises)
 	}
 }
+
+// A clock that went back is told where the store had come to at every start, not
+// only at the first one; one that was ahead by more than a day is forgotten.
+func TestFloorRowKnowsTheLatest(t *testing.T) {
+	noon := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC).UnixNano()
+	hours := func(n int64) int64 { return noon + n*int64(time.Hour) }
+	f := floorRow{floor: oldestFloor, trusted: noon, seen: noon, latest: noon}
+	for _, step := range []struct{ now, latest int64 }{
+		{hours(-2), noon}, {hours(-1), noon}, {hours(1), hours(1)}, {hours(-20), hours(1)}, {hours(24 * 365), hours(24 * 365)}, {hours(2), hours(2)},
+	} {
+		if f = f.next(step.now, 0, 0); f.latest != step.latest || f.seen != step.now {
+			t.Errorf("at %v: latest %v, want %v", time.Unix(0, step.now).UTC(), time.Unix(0, f.latest).UTC(), time.Unix(0, step.latest).UTC())
+		}
+	}
+}
