@@ -265,7 +265,8 @@ func (e *Engine) mergeAndTell(ctx context.Context, shard int, p pace) (merged in
 func (e *Engine) mergeSafely(ctx context.Context, shard int, p pace) (merged int, more bool, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			more, err = true, fmt.Errorf("merge of shard %d panicked: %v\n%s", shard, r, debug.Stack())
+			e.log.Error("a merge panicked", "shard", shard, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			more, err = true, fmt.Errorf("merge of shard %d panicked: %v", shard, r)
 		}
 	}()
 	return e.mergeShard(ctx, shard, p)
