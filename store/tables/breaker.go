@@ -19,7 +19,7 @@ import (
 type breaker struct {
 	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
 	now     func() time.Time
-	heard   atomic.Int64 // when the last answer came, in nanoseconds since the Unix epoch
+	heard   atomic.Int64 // when the last answer came, at first when it began, in nanoseconds since the Unix epoch
 	reason  atomic.Value // string: why the last try had no answer
 }
 
@@ -34,6 +34,7 @@ var (
 // are no outage yet.
 func newBreaker(failures uint32, silence, rest time.Duration, now func() time.Time) *breaker {
 	b := &breaker{now: now}
+	b.heard.Store(now().UnixNano())
 	b.circuit = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests: 1,
 		Timeout:     rest,
