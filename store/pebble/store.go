@@ -14,6 +14,7 @@ import (
 	"time"
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"sluice/store"
 )
@@ -225,11 +226,29 @@ func (s *Store) DiskUsage() (used, free uint64, err error) {
 		return 0, 0, err
 	}
 	defer end()
-	used = s.db.Metrics().DiskSpaceUsage()
+	if used, err = sizeOf(s.opts.FS, s.dir); err != nil {
+		return 0, 0, err
+	}
 	if u, err := s.opts.FS.GetDiskUsage(s.dir); err == nil {
 		free = u.AvailBytes
 	}
 	return used, free, nil
+}
+
+// sizeOf adds up the files of a folder. Pebble's own sum (DiskSpaceUsage) falls
+// below zero while files are being removed.
+func sizeOf(fs vfs.FS, dir string) (size uint64, err error) {
+	names, err := fs.List(dir)
+	if err != nil {
+		return 0, fmt.Errorf("list the store's files: %w", err)
+	}
+	for _, name := range names {
+		// One that is not there any more has no size.
+		if info, err := fs.Stat(fs.PathJoin(dir, name)); err == nil && !info.IsDir() {
+			size += uint64(info.Size())
+		}
+	}
+	return size, nil
 }
 
 func (s *Store) events() *pebbledb.EventListener {
