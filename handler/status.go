@@ -39,7 +39,10 @@ type storeState struct {
 type accountState struct {
 	Name      string `json:"name"`
 	Reachable bool   `json:"reachable"`
-	Reason    string `json:"reason,omitempty"`
+	// Breaker is "open" while calls fail at once because the account does not
+	// answer, else "closed".
+	Breaker string `json:"breaker,omitempty"`
+	Reason  string `json:"reason,omitempty"`
 }
 
 // statusWithin bounds how long a status waits for the store.

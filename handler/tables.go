@@ -114,7 +114,13 @@ func (o *openAccounts) ready(ctx context.Context) error {
 
 func (o *openAccounts) describe(ctx context.Context, s *storeState) error {
 	skew := o.accounts[0].Skew().Seconds()
-	s.Kind, s.Accounts, s.Skew = "tables", o.prober.ask(ctx), &skew
+	s.Kind, s.Accounts, s.Skew = "tables", slices.Clone(o.prober.ask(ctx)), &skew
+	for i, account := range o.accounts {
+		s.Accounts[i].Breaker = "closed"
+		if account.Away() != nil {
+			s.Accounts[i].Breaker = "open"
+		}
+	}
 	return nil
 }
 

@@ -197,7 +197,7 @@ func TestOutages(t *testing.T) {
 				}()
 			}
 			unready(t, p.url, `"status":"unready"`)
-			do(t, "GET", p.url+"/api/v1/status", "").want(t, 200, `"reachable":false`, `"reason":"`)
+			do(t, "GET", p.url+"/api/v1/status", "").want(t, 200, `"reachable":false`, `"breaker":"`, `"reason":"`)
 			for range cap(answers) {
 				a := <-answers
 				if a.want(t, 503, `"error"`); a.header.Get("Retry-After") == "" {

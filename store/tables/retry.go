@@ -21,10 +21,13 @@ type call struct {
 	// stands says that a refusal of the write is as good from a second try as from
 	// the first one: a table that exists was to be made.
 	stands bool
-	ops    int   // operations of a transaction; 0: none
-	batch  batch // of a transaction
-	send   func(context.Context) error
-	read   func(*exchange) error // reads a success's body; nil: there is none
+	// quick says that the service answers as soon as it has the request: a row, a
+	// transaction. A page may take it 5 seconds, a table longer.
+	quick bool
+	ops   int   // operations of a transaction; 0: none
+	batch batch // of a transaction
+	send  func(context.Context) error
+	read  func(*exchange) error // reads a success's body; nil: there is none
 }
 
 // do sends a call's request, again where that is promising, and returns what a
@@ -141,13 +144,12 @@ func (s *Store) exchange(ctx context.Context, c call, ex *exchange) (f *failure,
 }
 
 // patience is how long a try may take: never so long that a lost answer would
-// eat all that is left of the caller's deadline. A transaction is answered as
-// soon as it is sent, while a page may take the service 5 seconds.
+// eat all that is left of the caller's deadline.
 func (s *Store) patience(ctx context.Context, c call) time.Duration {
 	const least, slowest = time.Second, 512 << 10 // bytes a second that are taken for a connection
 	d := s.opts.TryTimeout
-	if c.ops > 0 {
-		d = min(d, s.opts.CommitTimeout+time.Duration(len(c.batch.body))*time.Second/slowest)
+	if c.quick {
+		d = min(d, s.opts.QuickTimeout+time.Duration(len(c.batch.body))*time.Second/slowest)
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		d = min(d, max(least, deadline.Sub(s.opts.Now())/2))

@@ -27,6 +27,7 @@ func (s *Store) get(ctx context.Context, table, partition, key string) (row stor
 		return store.Row{}, fmt.Errorf("no row can have that key: %w", store.ErrNotFound)
 	}
 	err = s.do(ctx, call{
+		quick: true,
 		send: func(ctx context.Context) error {
 			_, err := s.service.NewClient(table).GetEntity(ctx, partition, key, nil)
 			return err
@@ -75,6 +76,7 @@ func (s *Store) commit(ctx context.Context, table, partition string, ops []store
 	}
 	err := s.do(ctx, call{
 		write: true,
+		quick: true,
 		ops:   len(ops),
 		batch: encodeBatch(s.account.endpoint+"/"+table, partition, ops),
 		send: func(ctx context.Context) error {

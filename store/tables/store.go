@@ -21,14 +21,14 @@ import (
 type Options struct {
 	Attempts   int           // tries of a request, at most; 8
 	TryTimeout time.Duration // of one try, its answer's body included; 10s
-	// CommitTimeout is of one try of a transaction, and a second for each 512 KiB
-	// of it, up to TryTimeout; 3s.
-	CommitTimeout time.Duration
-	DialTimeout   time.Duration // of a connection, and of its TLS; 3s
-	FirstPause    time.Duration // before the second try; doubled from try to try; 50ms
-	MaxPause      time.Duration // between two tries; 2s
-	MaxWait       time.Duration // that the service may ask for (Retry-After) before the caller is told instead; 30s
-	Connections   int           // to the account, at most; 128
+	// QuickTimeout is of one try to read a row or to send a transaction, and a
+	// second more for each 512 KiB of that, up to TryTimeout; 3s.
+	QuickTimeout time.Duration
+	DialTimeout  time.Duration // of a connection, and of its TLS; 3s
+	FirstPause   time.Duration // before the second try; doubled from try to try; 50ms
+	MaxPause     time.Duration // between two tries; 2s
+	MaxWait      time.Duration // that the service may ask for (Retry-After) before the caller is told instead; 30s
+	Connections  int           // to the account, at most; 128
 
 	// An account counts as away, and calls fail at once, after Silent tries in a row
 	// without any answer (3), where for Silence (1s) nothing else was answered
@@ -55,7 +55,7 @@ func orElse[T comparable](v *T, d T) {
 func (o Options) withDefaults() Options {
 	orElse(&o.Attempts, 8)
 	orElse(&o.TryTimeout, 10*time.Second)
-	orElse(&o.CommitTimeout, 3*time.Second)
+	orElse(&o.QuickTimeout, 3*time.Second)
 	orElse(&o.DialTimeout, 3*time.Second)
 	orElse(&o.Silent, 3)
 	orElse(&o.Silence, time.Second)
