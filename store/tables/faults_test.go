@@ -264,9 +264,8 @@ func TestOutageThatLasts(t *testing.T) {
 	} {
 		w.must(p.Set(mode))
 		err := s.Commit(t.Context(), "outage", "p", ops)
-		// A reset may come before the connection is there; and a kept connection may
-		// take a request before it is seen to be closed.
-		either := mode != netfault.BlackHole && (errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrNoAnswer))
+		// A reset may come before the connection is there.
+		either := mode == netfault.Reset && errors.Is(err, store.ErrUnavailable)
 		if !errors.Is(err, want) && !either {
 			t.Errorf("%v, commit: %v, want %v", mode, err, want)
 		}
