@@ -20,7 +20,7 @@ import (
 // that get only repeats meanwhile, by what was acknowledged for those that get
 // new readings, and with either of conflicting values for those that get these,
 // the same from everybody in the end. SLUICE_INSTANCE_ROUNDS sets the rounds
-// (make soak: 30).
+// (make soak: 20).
 func TestInstances(t *testing.T) {
 	n := rounds(t, "SLUICE_INSTANCE_ROUNDS", 2)
 	seed := uint64(time.Now().UnixNano())

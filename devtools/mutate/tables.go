@@ -123,4 +123,28 @@ var tablesMutants = []mutant{
 		edits: []edit{{"store/tables/skew.go", `written.Add(time.Second).Sub(sent.Round(0))`, `written.Sub(sent.Round(0))`}},
 		pkg:   "./store/tables", test: "^TestSkew$",
 	},
+	{
+		name: "tables/never-away", rule: "an account that does not answer is left alone",
+		edits: []edit{{"store/tables/breaker.go", `return c.ConsecutiveFailures >= failures &&`, `return false && c.ConsecutiveFailures >= failures &&`}},
+		pkg:   "./store/tables", test: "^TestAway$",
+	},
+	{
+		name: "tables/away-while-answered", rule: "calls that fail together are no outage while others are answered",
+		edits: []edit{{"store/tables/breaker.go", `c.ConsecutiveFailures >= failures && now().UnixNano()-b.heard.Load() >= int64(silence)`, `c.ConsecutiveFailures >= failures`}},
+		pkg:   "./store/tables", test: "^TestNotAwayWhileAnswered$",
+	},
+	{
+		name: "tables/impatient-caller", rule: "a caller who goes away says nothing about the account",
+		edits: []edit{{"store/tables/retry.go", `case ctx.Err() != nil || !ex.sent: //`, `case !ex.sent: //`}},
+		pkg:   "./store/tables", test: "^TestImpatientCallers$",
+	},
+	{
+		name: "tables/throttled-is-away", rule: "an answer of any status is an answer",
+		edits: []edit{{"store/tables/retry.go", `	case ex.status != 0:
+		return nil
+	case ctx.Err()`, `	case ex.status == 200:
+		return nil
+	case ctx.Err()`}},
+		pkg: "./store/tables", test: "^TestThrottledIsNotAway$",
+	},
 }
