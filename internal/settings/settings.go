@@ -20,7 +20,7 @@ import (
 // are bytes.
 type Settings struct {
 	// Tables are the accounts of Azure Tables; none: the embedded store.
-	Tables     Targets       `env:"SLUICE_TABLES" takes:"connection strings, UseDevelopmentStorage=true or https://account.table.core.windows.net, each once, with commas between them"`
+	Tables     Targets       `env:"SLUICE_TABLES" shown:"no" takes:"connection strings, UseDevelopmentStorage=true or https://account.table.core.windows.net, each once, with commas between them"`
 	Data       string        `env:"SLUICE_DATA" envDefault:"./data" takes:"a folder that can be written"`
 	Addr       string        `env:"SLUICE_ADDR" envDefault:"127.0.0.1:8080" takes:"a loopback address and a port, such as 127.0.0.1:8080: this version has no access control yet, so only this machine may reach it (for others put a proxy that authenticates in front)"`
 	Shards     int           `env:"SLUICE_SHARDS" envDefault:"8" takes:"a whole number from 1 to 256"`
@@ -38,6 +38,18 @@ type Settings struct {
 	Auth   string     `env:"SLUICE_AUTH" envDefault:"off" takes:"off (this version has no access control yet)"`
 	Log    slog.Level `env:"SLUICE_LOG" envDefault:"info" takes:"debug, info, warn or error"`
 
+	// EventHub is the hub by a connection string, EventHubNamespace by the identity
+	// of the process; neither: there is none. EventHubName is the connection
+	// string's EntityPath if it is not set.
+	EventHub           Secret `env:"SLUICE_EVENTHUB" shown:"no" takes:"the connection string of an Event Hubs namespace or hub, such as Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=…;SharedAccessKey=…;EntityPath=…"`
+	EventHubNamespace  string `env:"SLUICE_EVENTHUB__fullyQualifiedNamespace" shown:"no" takes:"the host name of an Event Hubs namespace, such as ns.servicebus.windows.net"`
+	EventHubCredential string `env:"SLUICE_EVENTHUB__credential" shown:"no" takes:"managedidentity, or nothing: then the default chain of credentials"`
+	EventHubClientID   string `env:"SLUICE_EVENTHUB__clientId" shown:"no" takes:"the client id (a GUID) of a user-assigned managed identity"`
+	EventHubName       string `env:"SLUICE_EVENTHUB_NAME" shown:"no" takes:"the name of an event hub: 1 to 256 letters, digits, dots, hyphens and underscores"`
+	// Consume is who reads the hub; not set, it depends on who started the process.
+	Consume       Consumer `env:"SLUICE_CONSUME" takes:"trigger (the Functions host reads the Event Hub), self (this process) or off"`
+	ConsumerGroup string   `env:"SLUICE_CONSUMER_GROUP" envDefault:"$Default" takes:"the name of a consumer group: $Default, or 1 to 50 letters, digits, dots, hyphens and underscores"`
+
 	// HostPort is the port that the Functions host gives: set, the process runs
 	// under it.
 	HostPort    int    `env:"FUNCTIONS_CUSTOMHANDLER_PORT" takes:"a port from 1 to 65535"`
@@ -48,13 +60,6 @@ type Settings struct {
 // Ignoring them would be worse than not starting: whoever sets one relies on it.
 // A value that says what is true today anyway is let through.
 var later = []struct{ name, truth string }{
-	{"SLUICE_EVENTHUB", ""},
-	{"SLUICE_EVENTHUB_NAME", ""},
-	{"SLUICE_EVENTHUB__fullyQualifiedNamespace", ""},
-	{"SLUICE_EVENTHUB__credential", ""},
-	{"SLUICE_EVENTHUB__clientId", ""},
-	{"SLUICE_CONSUME", "off"},
-	{"SLUICE_CONSUMER_GROUP", ""},
 	{"SLUICE_ROLLUP_RETENTION", ""},
 	{"SLUICE_KEYS", ""},
 	{"SLUICE_OIDC_ISSUER", ""},
@@ -165,6 +170,7 @@ func parse(s *Settings, set map[string]string) (problems []string) {
 	if s.OnTables() && set["SLUICE_MERGE"] == "" {
 		s.Merge = mergeOnTables
 	}
+	s.completeHub()
 	for name, ok := range s.inRange() {
 		wrong[name] = wrong[name] || !ok
 	}
@@ -174,7 +180,7 @@ func parse(s *Settings, set map[string]string) (problems []string) {
 	for field := range reflect.TypeFor[Settings]().Fields() {
 		if name := field.Tag.Get("env"); wrong[field.Name] {
 			value := quoted(set[name])
-			if field.Type == reflect.TypeFor[Targets]() {
+			if field.Tag.Get("shown") == "no" {
 				value = notShown // whatever it looks like
 			}
 			problems = append(problems, fmt.Sprintf("%s=%s: takes %s", name, value, field.Tag.Get("takes")))
@@ -199,6 +205,14 @@ func (s *Settings) inRange() map[string]bool {
 		"Memory":      s.Memory == 0 || within(s.Memory, 64*MiB, 16*1024*GiB),
 		"Auth":        s.Auth == "off" || s.Auth == "off-i-know",
 		"HostPort":    within(s.HostPort, 0, math.MaxUint16),
+
+		"EventHub":           true, // the hub's room reads it
+		"EventHubNamespace":  s.EventHubNamespace == "" || isHost(s.EventHubNamespace),
+		"EventHubCredential": s.EventHubCredential == "" || s.EventHubCredential == managedIdentity,
+		"EventHubClientID":   s.EventHubClientID == "" || guid.MatchString(s.EventHubClientID),
+		"EventHubName":       s.EventHubName == "" || isEntity(s.EventHubName, 256),
+		"Consume":            s.Consume == ByTrigger || s.Consume == BySelf || s.Consume == ByNobody,
+		"ConsumerGroup":      s.ConsumerGroup == defaultGroup || isEntity(s.ConsumerGroup, 50),
 	}
 }
 
@@ -215,7 +229,7 @@ func (s *Settings) contradictions(set map[string]string) (problems []string) {
 	if s.MaxDecoded < s.MaxBody && within(s.MaxBody, KiB, 256*MiB) && s.MaxDecoded >= KiB {
 		problems = append(problems, fmt.Sprintf("SLUICE_MAX_DECODED=%s: takes at least SLUICE_MAX_BODY, which is %s", quoted(set["SLUICE_MAX_DECODED"]), s.MaxBody))
 	}
-	return problems
+	return append(problems, s.hubContradictions(set)...)
 }
 
 // odd says what is right, but may not be what was meant.
@@ -223,6 +237,7 @@ func (s *Settings) odd(set map[string]string) (warnings []string) {
 	if s.OnTables() && set["SLUICE_DATA"] != "" {
 		warnings = append(warnings, "SLUICE_DATA: ignored, as SLUICE_TABLES is set and the store is there")
 	}
+	warnings = append(warnings, s.hubOdd(set)...)
 	if s.UnderHost() && !s.development() {
 		warnings = append(warnings, "there is no access control yet: whoever reaches the function app may read, write and delete")
 	}

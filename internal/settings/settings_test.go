@@ -25,6 +25,7 @@ func TestDefaults(t *testing.T) {
 	want := Settings{
 		Data: "./data", Addr: "127.0.0.1:8080", Shards: 8, Merge: 30 * time.Second, Lateness: time.Hour,
 		Retention: Age(90 * 24 * time.Hour), MaxBody: 4 << 20, MaxDecoded: 16 << 20, MaxMetrics: 1000, Auth: "off", Log: slog.LevelInfo,
+		Consume: BySelf, ConsumerGroup: "$Default",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -40,7 +41,8 @@ func TestEverySetting(t *testing.T) {
 		"SLUICE_DATA=/var/lib/sluice", "SLUICE_ADDR=[::1]:0", "SLUICE_SHARDS=3", "SLUICE_MERGE=1s", "SLUICE_LINGER=100ms",
 		"SLUICE_LATENESS=0", "SLUICE_RETENTION=forever", "SLUICE_MAX_BODY=1KiB", "SLUICE_MAX_DECODED=2KB", "SLUICE_MAX_METRICS=7",
 		"SLUICE_MAX_INFLIGHT=1MiB", "SLUICE_MEMORY=1GiB", "SLUICE_AUTH=off-i-know", "SLUICE_LOG=warn",
-		"SLUICE_CONSUME=off", "SLUICE_DEVICE_RATE=0", "SLUICE_TABLES=UseDevelopmentStorage=true, https://b.table.core.windows.net",
+		"SLUICE_EVENTHUB=" + hubSecret + ";EntityPath=telemetry", "SLUICE_EVENTHUB_NAME=telemetry", "SLUICE_CONSUME=off", "SLUICE_CONSUMER_GROUP=sluice",
+		"SLUICE_DEVICE_RATE=0", "SLUICE_TABLES=UseDevelopmentStorage=true, https://b.table.core.windows.net",
 		"FUNCTIONS_CUSTOMHANDLER_PORT=7071", "AZURE_FUNCTIONS_ENVIRONMENT=Development",
 	})
 	if err != nil {
@@ -51,6 +53,7 @@ func TestEverySetting(t *testing.T) {
 		Data:   "/var/lib/sluice", Addr: "[::1]:0", Shards: 3, Merge: time.Second, Linger: 100 * time.Millisecond,
 		Retention: Forever, MaxBody: 1024, MaxDecoded: 2000, MaxMetrics: 7, MaxInflight: MiB, Memory: GiB, Auth: "off-i-know",
 		Log: slog.LevelWarn, HostPort: 7071, Environment: "Development",
+		EventHub: hubSecret + ";EntityPath=telemetry", EventHubName: "telemetry", Consume: ByNobody, ConsumerGroup: "sluice",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -74,7 +77,9 @@ func TestWrong(t *testing.T) {
 		"SLUICE_LINGER=11s", "SLUICE_LATENESS=53w", "SLUICE_RETENTION=12h", "SLUICE_RETENTION=for ever", "SLUICE_RETENTION=300y",
 		"SLUICE_MAX_BODY=4 MiB", "SLUICE_MAX_BODY=0", "SLUICE_MAX_BODY=1GiB", "SLUICE_MAX_DECODED=1MiB", "SLUICE_MAX_DECODED=lots",
 		"SLUICE_MAX_METRICS=0", "SLUICE_MAX_INFLIGHT=1", "SLUICE_MEMORY=1MiB", "SLUICE_AUTH=yes", "SLUICE_AUTH=on", "SLUICE_LOG=loud",
-		"SLUICE_TABLES=,", "SLUICE_TABLES=a,", "SLUICE_TABLES= ", "SLUICE_TABLES=a, b,a", "SLUICE_EVENTHUB=x", "SLUICE_EVENTHUB__fullyQualifiedNamespace=x", "SLUICE_CONSUME=self",
+		"SLUICE_TABLES=,", "SLUICE_TABLES=a,", "SLUICE_TABLES= ", "SLUICE_TABLES=a, b,a", "SLUICE_EVENTHUB=x",
+		"SLUICE_EVENTHUB_NAME=telemetry", "SLUICE_EVENTHUB_NAME=a/b", "SLUICE_EVENTHUB_NAME=-", "SLUICE_CONSUME=self", "SLUICE_CONSUME=on", "SLUICE_CONSUME=Trigger",
+		"SLUICE_CONSUMER_GROUP=a b", "SLUICE_CONSUMER_GROUP=$default2", "SLUICE_CONSUMER_GROUP=" + strings.Repeat("g", 51), "SLUICE_CONSUMER_GROUP=größe",
 		"SLUICE_KEYS=a:b", "SLUICE_TLS_CERT=x", "SLUICE_DEVICE_RATE=1000", "SLUICE_ROLLUP_RETENTION=5y", "SLUICE_CORS=*", "SLUICE_LP_TAGS=site",
 	} {
 		name, _, _ := strings.Cut(e, "=")
@@ -116,7 +121,7 @@ func TestUnderHost(t *testing.T) {
 // What holds a key is in no message, wherever it was put.
 func TestSecretsAreNotShown(t *testing.T) {
 	const secret = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=c2VjcmV0LXNlY3JldA==;EndpointSuffix=core.windows.net"
-	for _, name := range []string{"SLUICE_TABLES", "SLUICE_DATA", "SLUICE_ADDR", "SLUICE_MERGE", "SLUICE_SHARDS", "SLUICE_TABLE", "SLUICE_EVENTHUB", "FUNCTIONS_CUSTOMHANDLER_PORT"} {
+	for _, name := range []string{"SLUICE_TABLES", "SLUICE_DATA", "SLUICE_ADDR", "SLUICE_MERGE", "SLUICE_SHARDS", "SLUICE_TABLE", "SLUICE_EVENTHUB", "SLUICE_EVENTHUB_NAME", "SLUICE_EVENTHUB__fullyQualifiedNamespace", "SLUICE_EVENTHUB__credential", "SLUICE_EVENTHUB__clientId", "SLUICE_CONSUME", "SLUICE_CONSUMER_GROUP", "FUNCTIONS_CUSTOMHANDLER_PORT"} {
 		s, warnings, err := Load([]string{name + "=" + secret + "," + secret})
 		if text := fmt.Sprint(warnings, err); strings.Contains(text, "c2VjcmV0") || strings.Contains(text, "AccountName") {
 			t.Error(name, text)
@@ -128,7 +133,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	if _, _, err := Load([]string{"SLUICE_TABLES=c2VjcmV0LXNlY3JldA==,"}); err == nil || strings.Contains(err.Error(), "c2VjcmV0") {
 		t.Error("a key alone:", err)
 	}
-	s, _, err := Load([]string{"SLUICE_TABLES=" + secret})
+	s, _, err := Load([]string{"SLUICE_TABLES=" + secret, "SLUICE_EVENTHUB=" + hubSecret + ";EntityPath=x"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,8 +142,8 @@ func TestSecretsAreNotShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "settings", s, "tables", s.Tables, "pointer", &s)
-	for _, shown := range []string{fmt.Sprint(s), fmt.Sprintf("%+v %#v %q %s %x", s, s, s.Tables, s.Tables, s.Tables), string(text), log.String()} {
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "settings", s, "tables", s.Tables, "hub", s.EventHub, "pointer", &s)
+	for _, shown := range []string{fmt.Sprint(s), fmt.Sprintf("%+v %#v %q %s %x", s, s, s.Tables, s.Tables, s.EventHub), string(text), log.String()} {
 		if strings.Contains(shown, "c2VjcmV0") || strings.Contains(shown, "AccountName") {
 			t.Error(shown)
 		}
