@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"log/slog"
 	"strconv"
 	"time"
@@ -34,6 +35,12 @@ type Config struct {
 	Shards, Buckets int
 	// Retention is how long readings are kept; 0: for ever.
 	Retention time.Duration
+	// Consumed says how far a hub is consumed in which accepted readings wait for
+	// AppendQueued, by whichever instance: all that it had confirmed before upTo is
+	// durable in the journal. Never too late a time; an error where that is not
+	// known. The floor of retention waits for it; what it rests on may be cached by
+	// whoever gives it. nil: there is no hub.
+	Consumed func(ctx context.Context) (upTo time.Time, err error)
 	// Merge is how often a shard's journal is merged by Run, MergeBytes the
 	// unmerged bytes of a shard that were appended here which bring it forward.
 	Merge      time.Duration

@@ -114,14 +114,29 @@ func (e *Engine) readFloor(ctx context.Context) (int64, error) {
 // which this engine learns within a minute; a *RefusedError if the store refuses
 // some for good and has all others.
 func (e *Engine) Append(ctx context.Context, shard int, devices []block.Device) error {
+	return e.appendChecked(ctx, shard, devices, e.checkAccepted)
+}
+
+// AppendQueued is Append for readings that were accepted earlier and have waited
+// in a hub: it refuses only what is older than the floor of retention itself, with
+// a *FloorError that says where that is. The floor waits for what was accepted
+// before its rise was announced (Config.Consumed), so that what is refused here
+// came to the hub too late, or comes again.
+func (e *Engine) AppendQueued(ctx context.Context, shard int, devices []block.Device) error {
+	return e.appendChecked(ctx, shard, devices, e.checkQueued)
+}
+
+// appendChecked appends what check allows before, and still allows after an append
+// that took long.
+func (e *Engine) appendChecked(ctx context.Context, shard int, devices []block.Device, check func(context.Context, []block.Device) error) error {
 	begun := e.now()
-	err := e.checkAccepted(ctx, devices)
+	err := check(ctx, devices)
 	if err == nil {
 		err = e.append(ctx, shard, devices)
 	}
 	var partly *RefusedError
 	if (err == nil || errors.As(err, &partly)) && e.now().Sub(begun) > floorFresh { // it may have been overtaken
-		if late := e.checkAccepted(ctx, devices); late != nil {
+		if late := check(ctx, devices); late != nil {
 			err = late
 		}
 	}

@@ -19,7 +19,7 @@ func TestFloorRowOnlyRises(t *testing.T) {
 			now += dice.Int64N(int64(6*time.Hour)) - int64(time.Hour)
 			clock := now + (dice.Int64N(3)-1)*dice.Int64N(int64(60*24*time.Hour))
 			oldest := now - dice.Int64N(int64(2*time.Hour))
-			next := f.next(clock, oldest, time.Duration(dice.Int64N(4))*24*time.Hour)
+			next := f.next(clock, oldest, queue{}, time.Duration(dice.Int64N(4))*24*time.Hour)
 			if next.floor < f.floor || next.announced < f.announced || next.floor > next.accepts() || next.trusted < f.trusted-2*int64(floorGap) {
 				t.Fatalf("%+v after %+v", next, f)
 			}
@@ -43,7 +43,7 @@ func TestFloorRowKnowsTheLatest(t *testing.T) {
 	for _, step := range []struct{ now, latest int64 }{
 		{hours(-2), noon}, {hours(-1), noon}, {hours(1), hours(1)}, {hours(-20), hours(1)}, {hours(24 * 365), hours(24 * 365)}, {hours(2), hours(2)},
 	} {
-		if f = f.next(step.now, 0, 0); f.latest != step.latest || f.seen != step.now {
+		if f = f.next(step.now, 0, queue{}, 0); f.latest != step.latest || f.seen != step.now {
 			t.Errorf("at %v: latest %v, want %v", time.Unix(0, step.now).UTC(), time.Unix(0, f.latest).UTC(), time.Unix(0, step.latest).UTC())
 		}
 	}

@@ -50,17 +50,18 @@ func (e *Engine) dropDays(ctx context.Context, rows store.Rows, floor int64) err
 	return nil
 }
 
-// oldestEpoch is when the oldest epoch that is not merged was opened, 0
-// without any.
+// oldestEpoch is since when everything was appended that is not merged: when the
+// oldest epoch was opened, or when it was asked, for a shard may begin its first
+// epoch meanwhile.
 func (e *Engine) oldestEpoch(ctx context.Context) (int64, error) {
-	oldest := int64(0)
+	oldest := e.now().UnixNano()
 	for shard := range e.shards {
 		head, err := e.journal.Head(ctx, shard)
 		if err != nil {
 			return 0, fmt.Errorf("read the head of shard %d: %w", shard, err)
 		}
-		if len(head.Epochs) > 0 && (oldest == 0 || head.Epochs[0].Opened < oldest) {
-			oldest = head.Epochs[0].Opened
+		if len(head.Epochs) > 0 {
+			oldest = min(oldest, head.Epochs[0].Opened)
 		}
 	}
 	return oldest, nil

@@ -5,6 +5,8 @@ package engine
 
 import (
 	"errors"
+	"fmt"
+	"time"
 
 	"sluice/telemetry"
 )
@@ -25,6 +27,20 @@ var (
 	// ErrCorrupt says that a row or block does not decode.
 	ErrCorrupt = errors.New("stored data is corrupt")
 )
+
+// FloorError is the ErrFloor of appends: of what was to be appended some is older
+// than Floor, and nothing of it is acknowledged. What is not older may be appended
+// without the rest.
+type FloorError struct {
+	Floor int64 // nanoseconds since the Unix epoch
+}
+
+func (e *FloorError) Error() string {
+	return fmt.Sprintf("%v, to %s", ErrFloor, time.Unix(0, e.Floor).UTC().Format(time.RFC3339))
+}
+
+// Unwrap returns ErrFloor.
+func (e *FloorError) Unwrap() error { return ErrFloor }
 
 // Info is what is known of a device.
 type Info struct {
