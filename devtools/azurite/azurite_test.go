@@ -18,6 +18,9 @@ import (
 	"time"
 )
 
+// patience is how long a killed server may take to end.
+const patience = time.Minute
+
 // childVariable makes the test binary start a server, print its address and
 // wait: it is there to be killed.
 const childVariable = "AZURITE_TEST_CHILD"

@@ -1,6 +1,6 @@
 //go:build unix
 
-package azurite
+package node
 
 import "syscall"
 
