@@ -26,12 +26,13 @@ type aggregateQuery struct {
 	aggregates []aggregate
 	csv        bool
 	now        int64
+	consumed   int64 // what the hub had before is in the store, see askConsumed
 }
 
 var aggregateParams = []string{"metric", "from", "to", "step", "agg", "tz", "fill", "format"}
 
 func (s *Service) parseAggregateQuery(p params) (q aggregateQuery, err error) {
-	q.now = s.options.Now().UnixNano()
+	q.now, q.consumed = s.options.Now().UnixNano(), math.MaxInt64
 	from, to, err := parseRange(p, q.now)
 	if err != nil {
 		return q, err
@@ -93,13 +94,33 @@ type settled int64
 
 // settledAt says which buckets are final when lowest is the lowest stamp among
 // what is not merged, if there is any: the lateness has passed since their end,
-// and what arrived by then is merged.
-func (s *Service) settledAt(now int64, lowest telemetry.Stamp, unmerged bool) settled {
-	limit := now - 1 // the contract says more than the lateness
+// and what arrived by then is consumed and merged.
+func (s *Service) settledAt(q *aggregateQuery, lowest telemetry.Stamp, unmerged bool) settled {
+	limit := q.now - 1 // the contract says more than the lateness
+	limit = min(limit, q.consumed-1-int64(clockSkew))
 	if unmerged {
 		limit = min(limit, int64(lowest)-1-int64(clockSkew))
 	}
 	return settled(limit - int64(s.options.Lateness))
+}
+
+// consumedWithin bounds how long an answer waits to learn how far the hub is
+// consumed.
+const consumedWithin = time.Second
+
+// askConsumed finds out how far the hub is consumed. It comes before the answer is
+// read, which may lack what is consumed meanwhile. Where it is not known nothing is
+// final.
+func (s *Service) askConsumed(ctx context.Context, q *aggregateQuery) {
+	if s.options.Consumed == nil || !s.mayBeFinal(q) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, consumedWithin)
+	defer cancel()
+	upTo, err := s.options.Consumed(ctx)
+	if q.consumed = upTo.UnixNano(); err != nil {
+		q.consumed = 0 // no bucket is as old
+	}
 }
 
 // folded is what a device has to say.
@@ -171,11 +192,11 @@ func foldMetrics(ctx context.Context, view Reader, id string, q *aggregateQuery,
 	return err
 }
 
-// mayBeFinal spares the question what is not merged where time alone says that
-// no bucket is final.
+// mayBeFinal spares the questions what is consumed and merged where no bucket is
+// final by what is known already, which may be the time alone.
 func (s *Service) mayBeFinal(q *aggregateQuery) bool {
 	_, end := q.plan.bucket(q.plan.from)
-	return end <= int64(s.settledAt(q.now, 0, false))
+	return end <= int64(s.settledAt(q, 0, false))
 }
 
 // deviceAggregates is GET /api/v1/devices/{id}/aggregates.
@@ -192,6 +213,7 @@ func (s *Service) deviceAggregates(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	s.askConsumed(c.Request().Context(), &q)
 	var a answer
 	err = s.answer(c.Request().Context(), func(ctx context.Context, view Reader) error {
 		info, err := known(ctx, view, id)
@@ -216,7 +238,7 @@ func (s *Service) ofDevice(ctx context.Context, view Reader, info *engine.Info, 
 	if err != nil {
 		return answer{}, err
 	}
-	a := answer{settled: s.settledAt(q.now, f.lowest, f.unmerged), byDevice: true}
+	a := answer{settled: s.settledAt(q, f.lowest, f.unmerged), byDevice: true}
 	for i, metric := range q.metrics {
 		if len(f.metrics[i]) > 0 {
 			a.series = append(a.series, series{device: info.ID, metric: metric, buckets: f.metrics[i], settled: a.settled})

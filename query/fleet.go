@@ -34,6 +34,7 @@ func (s *Service) fleetAggregates(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	s.askConsumed(c.Request().Context(), &q.aggregateQuery)
 	var a answer
 	err = s.answer(c.Request().Context(), func(ctx context.Context, view Reader) error {
 		a, err = s.ofFleet(ctx, view, &q)
@@ -166,7 +167,7 @@ func contain(err *error) {
 // join pools a device into its group.
 func (s *Service) join(groups map[string]*group, q *fleetQuery, m member, f *folded, b *budget) {
 	key := groupKey(q.by, m)
-	settled := s.settledAt(q.now, f.lowest, f.unmerged)
+	settled := s.settledAt(&q.aggregateQuery, f.lowest, f.unmerged)
 	g := groups[key]
 	if g == nil {
 		groups[key] = &group{member: m, metrics: f.metrics, settled: settled}
@@ -197,7 +198,7 @@ func groupKey(by grouping, m member) string {
 // assemble orders the series by group, those without a tag last, and then as
 // the metrics were asked for.
 func (s *Service) assemble(groups map[string]*group, q *fleetQuery) answer {
-	a := answer{byDevice: q.by.device, tags: q.by.tags, settled: s.settledAt(q.now, 0, false)}
+	a := answer{byDevice: q.by.device, tags: q.by.tags, settled: s.settledAt(&q.aggregateQuery, 0, false)}
 	ordered := make([]*group, 0, len(groups))
 	for _, g := range groups {
 		ordered = append(ordered, g)

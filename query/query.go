@@ -33,6 +33,11 @@ type Options struct {
 	// Lateness is how long after its end a bucket may become final
 	// (SLUICE_LATENESS). Default 1 h; negative: none.
 	Lateness time.Duration
+	// Consumed says how far a hub is consumed in which accepted readings wait: all
+	// that it had before upTo is in the store. Buckets wait for it to be final, and
+	// none is where it is not known. It is asked by most answers with old buckets:
+	// whoever gives it keeps it for some seconds. nil: there is no hub.
+	Consumed func(ctx context.Context) (upTo time.Time, err error)
 	// MaxValues is how many values the aggregates of one query are folded from.
 	// Default 5,000,000.
 	MaxValues int64
