@@ -23,7 +23,8 @@ func TestClockOfStamps(t *testing.T) {
 		{2 * time.Hour, 8 * time.Second, 2*time.Hour + time.Minute},
 		{48 * time.Hour, 0, 0},
 	} {
-		clock := newClock(func() time.Time { return now }, now.Add(tt.behind).UnixNano(), tt.apart, slog.New(slog.DiscardHandler))
+		clock := telemetry.NewClock(func() time.Time { return now })
+		adjustClock(clock, now.Add(tt.behind).UnixNano(), tt.apart, slog.New(slog.DiscardHandler))
 		first := clock.Take(1)
 		if least := telemetry.Stamp(now.Add(tt.ahead).UnixNano()); first < least || tt.ahead == 0 && first != least {
 			t.Errorf("%v behind the last use, instances up to %v apart: the first stamp is %v ahead", tt.behind, tt.apart, time.Duration(int64(first)-now.UnixNano()))

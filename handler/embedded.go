@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"syscall"
+	"time"
 
 	"sluice/engine"
 	"sluice/internal/settings"
@@ -22,6 +23,8 @@ type embedded struct {
 }
 
 func (e *embedded) name() string { return e.settings.Data }
+
+func (e *embedded) now() time.Time { return time.Now() }
 
 func (e *embedded) open(broken func(error)) (_ backend, err error) {
 	db := e.last

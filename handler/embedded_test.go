@@ -19,12 +19,13 @@ func TestAFolderThatTakesLong(t *testing.T) {
 	s.Limit(settings.GiB)
 	log := slog.New(slog.DiscardHandler)
 	storage := &embedded{settings: s, log: log}
+	ground := newGround(s, storage, log)
 	over, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
-	if _, err := openHouse(over, s, storage, log); err == nil || storage.isFinal(err) {
+	if _, err := openHouse(over, ground); err == nil || storage.isFinal(err) {
 		t.Fatal("ends the process: ", err)
 	}
-	h, err := openHouse(t.Context(), s, storage, log)
+	h, err := openHouse(t.Context(), ground)
 	if err != nil {
 		t.Fatal(err)
 	}

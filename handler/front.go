@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -47,12 +46,12 @@ var (
 // retryOpen is how long clients are asked to wait while the store is away.
 const retryOpen = 5 * time.Second
 
-func newFront(log *slog.Logger, p patience, underHost bool) *front {
+func newFront(g *ground, p patience) *front {
 	f := &front{life: &life{started: time.Now()}, wait: p.opening, stall: p.stall}
 	f.state.Store(&frontState{changed: make(chan struct{})})
-	early := newEcho(log, p)
+	early := newEcho(g.log, p)
 	f.life.routes(early, func(context.Context) error { return f.whyNotOpen() })
-	registerTriggers(early, f.notMerged, underHost, log)
+	registerTriggers(early, f.notMerged, g.settings.UnderHost(), g.log)
 	early.Any("/*", func(echo.Context) error {
 		return httperr.Retry(httperr.Unavailable, retryOpen, nil, "the store is not open, /readyz says why: try again")
 	})

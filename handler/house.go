@@ -22,40 +22,38 @@ import (
 
 // house is everything that stands on an open store.
 type house struct {
+	*ground
 	store   backend
 	engine  *engine.Engine
-	ingest  *ingest.Ingest
 	query   *query.Service
 	compact *compact.Trigger
 
-	underHost     bool
-	inflight      *inflight
 	compactor     sync.WaitGroup
 	stopCompactor context.CancelFunc
 	broken        chan error // the store cannot go on: it must be opened again
 }
 
 // openHouse opens the store and what stands on it.
-func openHouse(ctx context.Context, s settings.Settings, storage storage, log *slog.Logger) (*house, error) {
-	h := &house{underHost: s.UnderHost(), inflight: newInflight(s), broken: make(chan error, 1)}
+func openHouse(ctx context.Context, g *ground) (*house, error) {
+	h := &house{ground: g, broken: make(chan error, 1)}
 	var err error
-	if h.store, err = storage.open(func(err error) { h.broken <- err }); err != nil {
+	if h.store, err = g.storage.open(func(err error) { h.broken <- err }); err != nil {
 		return nil, err
 	}
-	config := engineConfig(s, log)
+	config := engineConfig(g.settings, g.storage, g.log)
 	h.store.configure(&config)
 	if h.engine, err = engine.Open(ctx, config); err != nil {
-		return nil, errors.Join(storage.explain(err), h.store.close())
+		return nil, errors.Join(g.storage.explain(err), h.store.close())
 	}
 	h.store.opened(h.engine)
-	h.ingest = ingest.New(ingestConfig(s), h.engine, newClock(config.Now, h.engine.LastSeen(), apart(s), log), h.engine.Floor)
-	h.query = query.New(func() query.Reader { return h.engine.View() }, query.Options{Lateness: atLeast(s.Lateness), Log: log})
-	h.compact = compact.New(h.engine, compact.Options{Rest: restOf(s), Log: log})
+	h.query = query.New(func() query.Reader { return h.engine.View() }, query.Options{Lateness: atLeast(g.settings.Lateness), Log: g.log})
+	h.compact = compact.New(h.engine, compact.Options{Rest: restOf(g.settings), Log: g.log})
 	compacting, stop := context.WithCancel(context.Background())
 	h.stopCompactor = stop
-	if hasTicker(s) {
-		h.compactor.Go(func() { keepRunning(compacting, h.engine.Run, log) })
+	if hasTicker(g.settings) {
+		h.compactor.Go(func() { keepRunning(compacting, h.engine.Run, g.log) })
 	}
+	g.bear(h.engine)
 	return h, nil
 }
 
@@ -97,16 +95,16 @@ func atLeast(lateness time.Duration) time.Duration {
 	return lateness
 }
 
-// newClock makes the clock of stamps. They order what was accepted, deletions
-// too, so after a clock went back they go on from where the store had come to;
+// adjustClock readies the clock of stamps for a store. They order what was
+// accepted, deletions too, so after a clock went back they go on from where the
+// store had come to;
 // one that is off by more than a day is left to be put right by hand, since
 // readings without a time get it from here.
 // A store that several instances share may have been in use by one whose clock is
 // a little ahead, up to apart: stamps that went on from there would be minutes
 // ahead of everybody else's, who could neither overwrite nor delete what has them.
-func newClock(now func() time.Time, lastSeen int64, apart time.Duration, log *slog.Logger) *telemetry.Clock {
-	clock := telemetry.NewClock(now)
-	back := time.Duration(lastSeen - now().UnixNano())
+func adjustClock(clock *telemetry.Clock, lastSeen int64, apart time.Duration, log *slog.Logger) {
+	back := time.Duration(lastSeen - clock.Now().UnixNano())
 	switch {
 	case back > 24*time.Hour:
 		log.Warn("the clock is far behind the store's last use: until it is set, new readings may lose against old ones", "behind", back.String())
@@ -114,7 +112,6 @@ func newClock(now func() time.Time, lastSeen int64, apart time.Duration, log *sl
 		log.Warn("the clock is behind the store's last use: stamps go on from there", "behind", back.String())
 		clock.After(telemetry.Stamp(lastSeen + int64(2*time.Minute)))
 	}
-	return clock
 }
 
 // apart is what the clocks of instances may differ by, each being tolerated to
@@ -126,9 +123,9 @@ func apart(s settings.Settings) time.Duration {
 	return 0
 }
 
-func engineConfig(s settings.Settings, log *slog.Logger) engine.Config {
+func engineConfig(s settings.Settings, storage storage, log *slog.Logger) engine.Config {
 	c := engine.Config{
-		Now: time.Now, NewID: newID,
+		Now: storage.now, NewID: newID,
 		Shards: s.Shards, Merge: s.Merge, Logger: log,
 		TailBytes: share(s, 8, 128*settings.MiB),
 		Parallel:  max(runtime.GOMAXPROCS(0)/2, 1),
@@ -166,7 +163,8 @@ func (h *house) ready(ctx context.Context) error { return h.store.ready(ctx) }
 func (h *house) close(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() {
-		err := h.ingest.Close(ctx)
+		err := h.flush(ctx)
+		h.late.leave()
 		h.stopCompactor()
 		h.compactor.Wait()
 		done <- errors.Join(err, h.store.close())
@@ -181,4 +179,7 @@ func (h *house) close(ctx context.Context) error {
 
 // abandon lets go of a house whose store is broken: whoever is in it gets errors,
 // or no answer until the request's deadline.
-func (h *house) abandon() { h.stopCompactor() }
+func (h *house) abandon() {
+	h.late.leave()
+	h.stopCompactor()
+}

@@ -18,7 +18,7 @@ func keeping(t *testing.T, log *bytes.Buffer, open func(try int) (*house, error)
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	try := 0
 	k = &keeper{
-		front: newFront(logger, impatient, false), log: logger, try: time.Minute, pause: backoff{time.Second, 15 * time.Second},
+		front: newFront(&ground{log: logger}, impatient), log: logger, try: time.Minute, pause: backoff{time.Second, 15 * time.Second},
 		isFinal: func(error) bool { return final },
 		open: func(context.Context) (*house, error) {
 			try++
@@ -40,7 +40,7 @@ func keeping(t *testing.T, log *bytes.Buffer, open func(try int) (*house, error)
 }
 
 func aHouse() *house {
-	return &house{broken: make(chan error, 1), stopCompactor: func() {}}
+	return &house{ground: &ground{late: newLate(1, nil)}, broken: make(chan error, 1), stopCompactor: func() {}}
 }
 
 func TestOpenedAgainAndAgain(t *testing.T) {

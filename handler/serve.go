@@ -48,13 +48,14 @@ func serve(ctx context.Context, s settings.Settings, storage storage, log *slog.
 		return exitFailed
 	}
 	log.Info("listening", "address", listener.Addr().String(), "version", versionText(), "store", storage.name(), "memory", s.Memory.String())
-	front := newFront(log, p, s.UnderHost())
-	r := running{front: front, server: newHTTPServer(front, log, p), log: log, patience: p, served: make(chan error, 1), kept: make(chan kept, 1)}
+	ground := newGround(s, storage, log)
+	front := newFront(ground, p)
+	r := running{ground: ground, front: front, server: newHTTPServer(front, log, p), log: log, patience: p, served: make(chan error, 1), kept: make(chan kept, 1)}
 	go func() { r.served <- r.server.Serve(listener) }()
 
 	keeping, end := context.WithCancel(context.Background())
 	defer end()
-	k := newKeeper(s, storage, front, log, p)
+	k := newKeeper(ground, front, p)
 	go func() {
 		house, err := k.run(keeping)
 		r.kept <- kept{house, err}
@@ -64,19 +65,20 @@ func serve(ctx context.Context, s settings.Settings, storage storage, log *slog.
 	return r.stop(code)
 }
 
-func newKeeper(s settings.Settings, storage storage, front *front, log *slog.Logger, p patience) *keeper {
+func newKeeper(g *ground, front *front, p patience) *keeper {
 	return &keeper{
-		front: front, log: log, isFinal: storage.isFinal, try: p.try, pause: p.pause,
-		open: func(ctx context.Context) (*house, error) { return openHouse(ctx, s, storage, log) },
+		front: front, log: g.log, isFinal: g.storage.isFinal, try: p.try, pause: p.pause,
+		open: func(ctx context.Context) (*house, error) { return openHouse(ctx, g) },
 		serve: func(h *house) {
-			front.open(newApp(h, front.life, log, p))
-			log.Info("ready", "shards", h.engine.Shards(), "took", time.Since(front.life.started).String())
+			front.open(newApp(h, front.life, g.log, p))
+			g.log.Info("ready", "shards", h.engine.Shards(), "took", time.Since(front.life.started).String())
 		},
 	}
 }
 
 // running is a service between its start and its end.
 type running struct {
+	ground   *ground
 	front    *front
 	server   *http.Server
 	log      *slog.Logger
@@ -138,7 +140,7 @@ func (r *running) closeHouse() error {
 	select {
 	case k := <-r.kept:
 		if k.house == nil {
-			return nil
+			return r.ground.flush(ctx)
 		}
 		return k.house.close(ctx)
 	case <-ctx.Done(): // opening a store does not end: nothing waits to be written

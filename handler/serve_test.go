@@ -175,7 +175,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 // frontServer serves a front whose app a test opens.
 func frontServer(t *testing.T, p patience) (f *front, url string) {
 	log := slog.New(slog.DiscardHandler)
-	f = newFront(log, p, false)
+	f = newFront(&ground{log: log}, p)
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
 	return f, server.URL
@@ -280,7 +280,7 @@ func TestDeadlines(t *testing.T) {
 func TestStreams(t *testing.T) {
 	t.Parallel()
 	log := slog.New(slog.DiscardHandler)
-	f := newFront(log, impatient, false)
+	f := newFront(&ground{log: log}, impatient)
 	app := newEcho(log, impatient)
 	broke := make(chan error, 1)
 	app.GET("/slow", func(c echo.Context) error {
@@ -325,7 +325,7 @@ func TestStreams(t *testing.T) {
 func TestTriggersTakeLong(t *testing.T) {
 	t.Parallel()
 	log := slog.New(slog.DiscardHandler)
-	f := newFront(log, impatient, false)
+	f := newFront(&ground{log: log}, impatient)
 	app := newEcho(log, impatient)
 	registerTriggers(app, func(ctx context.Context, _ invoke.Envelope) ([]string, error) {
 		time.Sleep(impatient.opening + impatient.request + 2*impatient.stall)

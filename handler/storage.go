@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"time"
 
 	"sluice/engine"
 	"sluice/internal/settings"
@@ -14,6 +15,9 @@ import (
 type storage interface {
 	// name is for the log, without secrets.
 	name() string
+	// now is the clock of whoever uses it: this machine's, put right by the store's
+	// where that has one and was heard.
+	now() time.Time
 	// open opens it, without asking the network. broken is called at most once,
 	// when what was opened cannot go on; then open opens it again.
 	open(broken func(error)) (backend, error)
@@ -26,7 +30,7 @@ type storage interface {
 
 // backend is an open store.
 type backend interface {
-	// configure says over what the engine works, and by which clock.
+	// configure says over what the engine works.
 	configure(c *engine.Config)
 	// opened tells it of the engine, before ready and describe are called.
 	opened(e *engine.Engine)

@@ -34,10 +34,11 @@ func openStraight(w *world, fail func(error)) (*straight, error) {
 		return nil, err
 	}
 	p := patienceFor(s)
-	r := running{front: newFront(log, p, false), log: log, patience: p, kept: make(chan kept, 1)}
+	ground := newGround(s, storage, log)
+	r := running{ground: ground, front: newFront(ground, p), log: log, patience: p, kept: make(chan kept, 1)}
 	keeping, end := context.WithCancel(context.Background())
 	go func() {
-		house, err := newKeeper(s, storage, r.front, log, p).run(keeping)
+		house, err := newKeeper(ground, r.front, p).run(keeping)
 		if err != nil {
 			fail(err)
 		}

@@ -64,6 +64,8 @@ func (a *azure) names() (names []string) {
 
 func (a *azure) name() string { return fmt.Sprint("tables ", a.names()) }
 
+func (a *azure) now() time.Time { return a.clock.now() }
+
 func (a *azure) open(func(error)) (backend, error) { return &openAccounts{azure: a}, nil }
 
 func (a *azure) explain(err error) error { return err }
@@ -83,7 +85,6 @@ func (o *openAccounts) configure(c *engine.Config) {
 	}
 	c.Names = o.names()
 	c.Buckets = tablesBuckets
-	c.Now = o.clock.now
 	c.Journal = func(rows func(shard int) store.Rows) (store.Journal, error) {
 		return fenced.New(rows, fenced.Options{Now: o.clock.now})
 	}
