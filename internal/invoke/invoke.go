@@ -12,7 +12,6 @@
 package invoke
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,69 +21,62 @@ import (
 // ErrEnvelope is why a call is refused that is not as the host writes it.
 var ErrEnvelope = errors.New("broken envelope")
 
-// Envelope is what the host sends. Its values are as they were sent: Data and
-// Meta read them.
+// Envelope is what the host sends: what came for each binding, and of what it
+// says besides, what somebody here reads.
 type Envelope struct {
-	data, metadata map[string]json.RawMessage
+	data     map[string]datum
+	metadata map[string]any // as element decodes it, an array as []any
 }
 
-// Read reads an envelope of at most limit bytes. ErrEnvelope, or the reader's
-// error.
+// datum is what came for a binding: JSON as it stands; or, of a string, the
+// events that it holds as an array, or else what it says.
+type datum struct {
+	raw    json.RawMessage
+	events *bodies
+	text   *string
+}
+
+// Read reads an envelope of at most limit bytes, as it comes: what it holds of a
+// batch of events is their bodies, decoded, and a few KiB for each. ErrEnvelope,
+// or the reader's error.
 func Read(r io.Reader, limit int64) (Envelope, error) {
-	text, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return Envelope{}, fmt.Errorf("read the envelope: %w", err)
-	}
-	if int64(len(text)) > limit {
-		return Envelope{}, fmt.Errorf("%w: over %d bytes", ErrEnvelope, limit)
-	}
-	var e struct{ Data, Metadata map[string]json.RawMessage }
-	if err := json.Unmarshal(text, &e); err != nil {
-		return Envelope{}, fmt.Errorf("%w: %w", ErrEnvelope, err)
-	}
-	if e.Data == nil {
+	from := &limited{from: r, left: limit}
+	reader := reader{scanner: newScanner(from), inner: newScanner(nil)}
+	e, err := reader.envelope()
+	switch {
+	case err == nil && e.data == nil:
 		return Envelope{}, fmt.Errorf("%w: it has no Data", ErrEnvelope)
+	case err == nil:
+		return e, nil
+	case from.over:
+		return Envelope{}, fmt.Errorf("%w: over %d bytes", ErrEnvelope, limit)
+	case from.err != nil:
+		return Envelope{}, fmt.Errorf("read the envelope: %w", from.err)
 	}
-	return Envelope{e.Data, e.Metadata}, nil
+	return Envelope{}, fmt.Errorf("%w: %w", ErrEnvelope, err)
 }
 
-// Data decodes what came for a binding into to, which is a pointer as
-// json.Unmarshal takes it. ErrEnvelope if nothing came or it does not fit.
-func (e Envelope) Data(binding string, to any) error {
-	raw, ok := e.data[binding]
-	if !ok {
-		return fmt.Errorf("%w: Data has no %s", ErrEnvelope, binding)
-	}
-	if err := decode(raw, to); err != nil {
-		return fmt.Errorf("%w: Data.%s: %w", ErrEnvelope, binding, err)
-	}
-	return nil
+// limited reads no more than there may be, and remembers what kept it from more.
+type limited struct {
+	from io.Reader
+	left int64
+	over bool
+	err  error // of the reader, other than its end
 }
 
-// Meta decodes an entry of the metadata into to; false if there is none, as
-// any may be missing.
-func (e Envelope) Meta(name string, to any) (bool, error) {
-	raw, ok := e.metadata[name]
-	if !ok {
-		return false, nil
+func (l *limited) Read(p []byte) (int, error) {
+	if l.over {
+		return 0, ErrEnvelope
 	}
-	if err := decode(raw, to); err != nil {
-		return true, fmt.Errorf("%w: Metadata.%s: %w", ErrEnvelope, name, err)
+	n, err := l.from.Read(p[:min(int64(len(p)), l.left+1)])
+	if l.left -= int64(n); l.left < 0 {
+		l.over = true
+		return 0, ErrEnvelope
 	}
-	return true, nil
-}
-
-// decode undoes how the host writes values: objects stand as they are; strings,
-// numbers and arrays are JSON in a JSON string.
-func decode(raw json.RawMessage, to any) error {
-	if !bytes.HasPrefix(raw, []byte{'"'}) {
-		return json.Unmarshal(raw, to)
+	if err != nil && !errors.Is(err, io.EOF) {
+		l.err = err
 	}
-	var text string
-	if err := json.Unmarshal(raw, &text); err != nil {
-		return err
-	}
-	return json.Unmarshal([]byte(text), to)
+	return n, err
 }
 
 // Timer is what a timer trigger sends. The host has more to say, which nothing
@@ -95,9 +87,13 @@ type Timer struct {
 
 // Timer decodes a timer's binding, which must be an object.
 func (e Envelope) Timer(binding string) (Timer, error) {
+	d, ok := e.data[binding]
+	if !ok {
+		return Timer{}, fmt.Errorf("%w: Data has no %s", ErrEnvelope, binding)
+	}
 	var t *Timer
-	if err := e.Data(binding, &t); err != nil {
-		return Timer{}, err
+	if err := json.Unmarshal(d.raw, &t); err != nil {
+		return Timer{}, fmt.Errorf("%w: Data.%s: %w", ErrEnvelope, binding, err)
 	}
 	if t == nil {
 		return Timer{}, fmt.Errorf("%w: Data.%s is null", ErrEnvelope, binding)
