@@ -28,6 +28,18 @@ const (
 	RateLimited       Code = "rate_limited"        // over the device's rate; retryable
 )
 
+// The codes of events of the hub that are refused as a whole; those of a body
+// that are no events' alone are the words that HTTP's answers have for it.
+const (
+	UnsupportedVersion  Code = "unsupported_version"  // written by a newer version of the service: replay it after an upgrade
+	CorruptEvent        Code = "corrupt_event"        // damaged: a wrong checksum, half a block, what does not decompress
+	ForbiddenDevice     Code = "forbidden_device"     // another device than the one that IoT Hub says sent it
+	TooManyReadings     Code = "too_many_readings"    // in one event
+	BodyTooLarge        Code = "body_too_large"       // decompressed
+	UnsupportedEncoding Code = "unsupported_encoding" // of the content
+	Internal            Code = "internal"             // judging it failed, by a fault of the service: replay it after an upgrade
+)
+
 // Retryable says whether the same reading may be taken later.
 func (c Code) Retryable() bool { return c == RateLimited }
 

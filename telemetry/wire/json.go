@@ -16,7 +16,7 @@ import (
 //	{"deviceId":"pump-7","ts":"2026-11-23T04:00:00Z","metrics":{"temperature":21.5},"tags":{"site":"berlin"}}
 //
 // where ts and either of metrics and tags may be missing. Where the address
-// names the device, deviceId may be missing, values is the same as metrics, and
+// names the device, or there is one for messages that name none, deviceId may be missing, values is the same as metrics, and
 // a message without either of these objects is bare: each of its keys but
 // deviceId, ts and tags is a metric. Other keys make a reading bad: a mistyped
 // key must not lose data in silence. Null is no value: such metrics are left out,

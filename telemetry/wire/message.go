@@ -28,7 +28,7 @@ func (p *parser) message() (*telemetry.Refusal, error) {
 }
 
 func (p *parser) example() string {
-	if p.opt.Device != "" {
+	if p.opt.bare() {
 		return `{"temperature":21.5}`
 	}
 	return `{"deviceId":"pump-7","metrics":{"temperature":21.5}}`
@@ -94,7 +94,7 @@ func (p *parser) member(key []byte, at int64) (*telemetry.Refusal, error) {
 
 // nested reads what may be an object of metrics or, in a bare message, a metric.
 func (p *parser) nested(key string, f field, at int64) (*telemetry.Refusal, error) {
-	whole := p.opt.Device == ""
+	whole := !p.opt.bare()
 	if whole && f == fieldMetrics || !whole && p.dec.PeekKind() == '{' {
 		return p.once(f, []byte(key), at, p.metricObject)
 	}
@@ -103,7 +103,7 @@ func (p *parser) nested(key string, f field, at int64) (*telemetry.Refusal, erro
 
 // bare reads a metric among the keys of a message.
 func (p *parser) bare(key []byte, at int64) (*telemetry.Refusal, error) {
-	if p.opt.Device == "" {
+	if !p.opt.bare() {
 		return unknownField(key, at, "a message has deviceId, ts, metrics and tags"), nil
 	}
 	if p.msg.bare == 0 {
@@ -129,6 +129,9 @@ func duplicateKey(key []byte, at int64) *telemetry.Refusal {
 	return telemetry.Refuse(telemetry.DuplicateKey, "key %s at byte %d is there a second time", telemetry.Quote(key), at)
 }
 
+// bare says whether messages may be without a device, and so bare.
+func (o *Options) bare() bool { return o.Device != "" || o.Default != "" }
+
 // complete judges a message that was read to its end.
 func (p *parser) complete() *telemetry.Refusal {
 	m := &p.msg
@@ -142,13 +145,33 @@ func (p *parser) complete() *telemetry.Refusal {
 			telemetry.Quote(p.metrics.turn[m.bare-1].text))
 	case p.opt.Device != "":
 		m.reading.Device = p.opt.Device
-	case m.fields&fieldDevice == 0:
+	case m.fields&fieldDevice != 0:
+		if refusal := p.whole(); refusal != nil {
+			return refusal
+		}
+	case p.opt.Default != "":
+		m.reading.Device = p.opt.Default
+	default:
 		return telemetry.Refuse(telemetry.InvalidDevice, "message has no deviceId")
 	}
 	if len(p.slab) == m.start && len(m.reading.Tags) == 0 {
 		return telemetry.Refuse(telemetry.EmptyMessage, "message has neither metrics nor tags (null is no value)")
 	}
 	return nil
+}
+
+// whole judges a message that names its device, though it need not: then it
+// has no bare form either.
+func (p *parser) whole() *telemetry.Refusal {
+	switch {
+	case p.msg.bare != 0:
+		return telemetry.Refuse(telemetry.UnknownField, "unknown key %s: a message with a deviceId has ts, metrics and tags besides",
+			telemetry.Quote(p.metrics.turn[p.msg.bare-1].text))
+	case p.msg.fields&fieldValues != 0:
+		return telemetry.Refuse(telemetry.UnknownField, `unknown key "values": a message with a deviceId has ts, metrics and tags besides`)
+	default:
+		return nil
+	}
 }
 
 // device reads the value of deviceId.
@@ -167,11 +190,14 @@ func (p *parser) device() (*telemetry.Refusal, error) {
 		return refuseText("deviceId", p.offset(v)), nil
 	case p.opt.Device == "":
 		return p.nameDevice(id), nil
-	case string(id) != p.opt.Device:
-		return telemetry.Refuse(telemetry.DeviceMismatch, "deviceId %s, but the address names %s: leave it out or send the same",
+	case string(id) == p.opt.Device:
+		return nil, nil
+	case p.opt.Sender:
+		return telemetry.Refuse(telemetry.ForbiddenDevice, "deviceId %s, but %s sent it: a device sends its own readings only",
 			telemetry.Quote(id), telemetry.Quote(p.opt.Device)), nil
 	default:
-		return nil, nil
+		return telemetry.Refuse(telemetry.DeviceMismatch, "deviceId %s, but the address names %s: leave it out or send the same",
+			telemetry.Quote(id), telemetry.Quote(p.opt.Device)), nil
 	}
 }
 

@@ -1,5 +1,6 @@
 // Package wire decodes what devices send into readings: a bounded reader that
-// undoes compression (Body), and one parser a format (JSON, NDJSON). A parser
+// undoes compression (Body), and one parser a format (JSON, NDJSON; Text for
+// either). A parser
 // takes a stream and gives a Batch: the readings that are acceptable, and why
 // each of the others is not. What makes a whole body unacceptable is an *Error.
 package wire
@@ -18,6 +19,11 @@ const Untimed int64 = math.MinInt64
 type Options struct {
 	// Device is the device that the address names; empty: messages name theirs.
 	Device string
+	// Sender says that Device is who sent the body, as whoever carried it made sure:
+	// a message of another device is then forbidden, not mistaken.
+	Sender bool
+	// Default is, without a Device, that of the messages that name none.
+	Default string
 	// Window is the times that readings may have.
 	Window telemetry.Window
 	// Readings is how many a body may have, Metrics how many a reading.
@@ -55,6 +61,25 @@ func (b *Batch) Stamp(first telemetry.Stamp) {
 			r.Time = int64(r.Stamp)
 		}
 	}
+}
+
+// StampPlaces gives each reading the stamp first plus its place in the body,
+// whatever became of the others, and those without a time their stamp's. Such
+// ones are taken back from the place most on.
+func (b *Batch) StampPlaces(first telemetry.Stamp, most int) {
+	for i := range b.Readings {
+		b.Readings[i].Stamp = first + telemetry.Stamp(b.Index[i])
+	}
+	b.Refuse(func(r *telemetry.Reading) *telemetry.Refusal {
+		if r.Time != Untimed {
+			return nil
+		}
+		if r.Stamp-first >= telemetry.Stamp(most) {
+			return telemetry.Refuse(telemetry.InvalidTimestamp, "no ts: only the first %d readings of one event may be without", most)
+		}
+		r.Time = int64(r.Stamp)
+		return nil
+	})
 }
 
 // Refuse takes back readings that check refuses, as if the parser had.
