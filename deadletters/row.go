@@ -1,0 +1,146 @@
+package deadletters
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"sluice/store"
+	"sluice/telemetry"
+)
+
+// format is the version of the rows that this code writes: each letter carries it.
+const format = 1
+
+const (
+	// MaxBody is the most of a body that is kept: with it a letter's rows fit into one
+	// transaction.
+	MaxBody = 2 << 20
+	// inline is up to where a body lies in its letter's own row.
+	inline = 60 << 10
+	// A part of a larger one is a row with so many properties.
+	partProperties = 10
+	partBytes      = partProperties * store.MaxPropertyBytes
+)
+
+// listed are the properties of a letter that a list reads: all but the body.
+var listed = []string{
+	"accepted", "code", "contentEncoding", "contentType", "device", "enqueued", "format", "hub", "message", "partition",
+	"partitionKey", "parts", "received", "rejected", "sequence", "size", "state",
+}
+
+// insert are the operations that keep a letter.
+func (r record) insert(i id) []store.Op {
+	properties := []store.Property{
+		{Name: "contentEncoding", Value: r.ContentEncoding}, {Name: "contentType", Value: r.ContentType},
+		{Name: "device", Value: r.Device}, {Name: "enqueued", Value: r.Source.Enqueued.UnixMilli()},
+		{Name: "format", Value: int64(format)}, {Name: "hub", Value: r.Source.Hub},
+		{Name: "partition", Value: r.Source.Partition}, {Name: "partitionKey", Value: r.PartitionKey},
+		{Name: "received", Value: r.Received.UnixMilli()}, {Name: "sequence", Value: r.Source.Sequence},
+		{Name: "size", Value: int64(r.Size)}, {Name: "state", Value: string(r.state)},
+	}
+	properties = append(properties, reasonOf(r.Reason, r.Rejected)...)
+	parts := [][]byte(nil)
+	if len(r.Body) <= inline {
+		properties = append(properties, store.Property{Name: "body", Value: r.Body})
+	} else {
+		parts = slices.Collect(slices.Chunk(r.Body, partBytes))
+	}
+	properties = append(properties, store.Property{Name: "parts", Value: int64(len(parts))})
+	sortProperties(properties)
+	ops := []store.Op{{Kind: store.Insert, Key: i.key(), Properties: properties}}
+	for n, part := range parts {
+		ops = append(ops, store.Op{Kind: store.Insert, Key: i.partKey(n), Properties: partRow(part)})
+	}
+	return ops
+}
+
+func partRow(part []byte) []store.Property {
+	var properties []store.Property
+	for piece := range slices.Chunk(part, store.MaxPropertyBytes) {
+		properties = append(properties, store.Property{Name: "b" + strconv.Itoa(len(properties)), Value: piece})
+	}
+	return properties
+}
+
+func reasonOf(reason telemetry.Refusal, rejected int) []store.Property {
+	return []store.Property{
+		{Name: "code", Value: string(reason.Code)}, {Name: "message", Value: reason.Message}, {Name: "rejected", Value: int64(rejected)},
+	}
+}
+
+func sortProperties(properties []store.Property) {
+	slices.SortFunc(properties, func(a, b store.Property) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// finish are the operations that make of a letter what remembers it.
+func (r record) finish(i id, to state, accepted int) []store.Op {
+	ops := []store.Op{{Kind: store.Replace, Key: i.key(), IfMatch: r.etag, Properties: []store.Property{
+		{Name: "accepted", Value: int64(accepted)}, {Name: "format", Value: int64(format)},
+		{Name: "parts", Value: int64(0)}, {Name: "received", Value: r.Received.UnixMilli()}, {Name: "state", Value: string(to)},
+	}}}
+	return append(ops, r.deleteParts(i)...)
+}
+
+func (r record) deleteParts(i id) []store.Op {
+	var ops []store.Op
+	for n := range r.parts {
+		ops = append(ops, store.Op{Kind: store.Delete, Key: i.partKey(n), IfMatch: store.AnyTag})
+	}
+	return ops
+}
+
+// decode reads a letter's row; the body of a large one lies elsewhere.
+func decode(row store.Row) (record, error) {
+	i, ok := idOfKey(row.Key)
+	if !ok {
+		return record{}, fmt.Errorf("%w: key %q", ErrCorrupt, row.Key)
+	}
+	if f := intOf(row, "format"); f > format {
+		return record{}, fmt.Errorf("%w: %d of %s, this version reads up to %d", ErrFormat, f, i, format)
+	}
+	r := record{
+		Letter: Letter{
+			ID:       i.String(),
+			Reason:   telemetry.Refusal{Code: telemetry.Code(textOf(row, "code")), Message: textOf(row, "message")},
+			Rejected: int(intOf(row, "rejected")),
+			Received: time.UnixMilli(intOf(row, "received")).UTC(),
+			Source: Source{
+				Hub: textOf(row, "hub"), Partition: textOf(row, "partition"),
+				Sequence: intOf(row, "sequence"), Enqueued: time.UnixMilli(intOf(row, "enqueued")).UTC(),
+			},
+			Device: textOf(row, "device"), PartitionKey: textOf(row, "partitionKey"),
+			ContentType: textOf(row, "contentType"), ContentEncoding: textOf(row, "contentEncoding"),
+			Body: bytesOf(row, "body"), Size: int(intOf(row, "size")),
+		},
+		state: state(textOf(row, "state")), parts: int(intOf(row, "parts")),
+		accepted: int(intOf(row, "accepted")), etag: row.ETag,
+	}
+	return r, nil
+}
+
+func property(row store.Row, name string) any {
+	for _, p := range row.Properties {
+		if p.Name == name {
+			return p.Value
+		}
+	}
+	return nil
+}
+
+func intOf(row store.Row, name string) int64 {
+	n, _ := property(row, name).(int64)
+	return n
+}
+
+func textOf(row store.Row, name string) string {
+	s, _ := property(row, name).(string)
+	return s
+}
+
+func bytesOf(row store.Row, name string) []byte {
+	b, _ := property(row, name).([]byte)
+	return b
+}
