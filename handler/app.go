@@ -40,7 +40,7 @@ func newApp(h *house, l *life, log *slog.Logger, p patience) *echo.Echo {
 	e := newEcho(log, p)
 	e.Use(h.inflight.limit)
 	l.routes(e, h.ready)
-	registerTriggers(e, h.compact.Run, h.settings.UnderHost(), log)
+	registerTriggers(e, h.compact.Run, h.take, h.settings.UnderHost(), log)
 	e.Match([]string{http.MethodGet, http.MethodHead}, "/api/v1/status", statusHandler(h, l))
 	h.routes(e)
 	return e

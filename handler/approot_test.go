@@ -41,7 +41,13 @@ type hostFile struct {
 		}
 		EnableProxyingHTTPRequest, EnableForwardingHTTPRequest bool
 	}
-	Extensions      struct{ HTTP struct{ RoutePrefix *string } }
+	Extensions struct {
+		HTTP      struct{ RoutePrefix *string }
+		EventHubs struct {
+			MaxEventBatchSize, MinEventBatchSize, PrefetchCount, BatchCheckpointFrequency int
+			InitialOffsetOptions                                                          struct{ Type string }
+		}
+	}
 	ExtensionBundle struct{ ID, Version string }
 	Logging         struct {
 		LogLevel            map[string]string
@@ -116,9 +122,15 @@ func TestCallsEndBeforeTheHostsPatience(t *testing.T) {
 type functionFile struct {
 	Disabled bool
 	Bindings []struct {
-		Type, Direction, Name, AuthLevel, Route, Schedule string
-		Methods                                           []string
-		RunOnStartup, UseMonitor                          bool
+		Type, Direction, Name, AuthLevel, Route, Schedule              string
+		Methods                                                        []string
+		RunOnStartup, UseMonitor                                       bool
+		Connection, EventHubName, ConsumerGroup, Cardinality, DataType string
+	}
+	Retry *struct {
+		Strategy                         string
+		MaxRetryCount                    int
+		MinimumInterval, MaximumInterval string
 	}
 }
 
@@ -155,7 +167,7 @@ func TestFunctions(t *testing.T) {
 	}
 	slices.Sort(names)
 	slices.Sort(methods)
-	if !slices.Equal(names, []string{"compact", "ingest", "query"}) {
+	if !slices.Equal(names, []string{"compact", "consume", "ingest", "query"}) {
 		t.Error("functions:", names)
 	}
 	if !slices.Equal(methods, []string{"delete", "get", "head", "options", "post", "put"}) {
@@ -164,6 +176,50 @@ func TestFunctions(t *testing.T) {
 	timer := all[compact.Name].Bindings[0]
 	if timer.Type != "timerTrigger" || timer.Name != compact.Binding || timer.RunOnStartup || timer.Schedule != "0 * * * * *" {
 		t.Errorf("%+v", timer)
+	}
+}
+
+// The hub is the one that the process has by the same settings, the bodies come as
+// they were sent, and a batch that fails is tried until it succeeds: without a retry
+// its checkpoint moves all the same.
+func TestConsume(t *testing.T) {
+	f := functions(t)["consume"]
+	if len(f.Bindings) != 1 {
+		t.Fatalf("%+v", f)
+	}
+	b := f.Bindings[0]
+	if b.Type != "eventHubTrigger" || b.Direction != "in" || b.Name != "events" || b.Cardinality != "many" || b.DataType != "binary" {
+		t.Errorf("%+v", b)
+	}
+	if b.Connection != "SLUICE_EVENTHUB" || b.EventHubName != "%SLUICE_EVENTHUB_NAME%" || b.ConsumerGroup != "%SLUICE_CONSUMER_GROUP%" {
+		t.Errorf("%+v", b)
+	}
+	if f.Retry == nil || f.Retry.Strategy != "exponentialBackoff" || f.Retry.MaxRetryCount != -1 {
+		t.Fatalf("%+v", f.Retry)
+	}
+	least, err := time.Parse(time.TimeOnly, f.Retry.MinimumInterval)
+	if err != nil {
+		t.Fatal(err)
+	}
+	most, err := time.Parse(time.TimeOnly, f.Retry.MaximumInterval)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if midnight := least.Truncate(24 * time.Hour); least.Sub(midnight) < time.Second || most.Before(least) || most.Sub(midnight) > time.Minute {
+		t.Errorf("%+v: often enough to be quick after an outage, and not all the time during one", f.Retry)
+	}
+}
+
+// What a host holds of a partition, and a call of this process, is bounded by the
+// size of a batch: an event has up to 1 MiB.
+func TestBatches(t *testing.T) {
+	h, _ := readHost(t)
+	e := h.Extensions.EventHubs
+	if e.MaxEventBatchSize < 32 || e.MaxEventBatchSize > 64 || e.PrefetchCount < e.MaxEventBatchSize || e.PrefetchCount > 2*e.MaxEventBatchSize {
+		t.Errorf("%+v", e)
+	}
+	if e.MinEventBatchSize != 1 || e.BatchCheckpointFrequency != 1 || e.InitialOffsetOptions.Type != "fromStart" {
+		t.Errorf("%+v: events wait for nothing, each batch is checkpointed, and a hub is read from its begin", e)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,41 +23,74 @@ type life struct {
 // front answers from the first moment on: the probes and the start page by
 // itself, everything else by the app of an open house. While there is none, calls
 // wait, bounded, for the first try to open one; after that they are sent home at
-// once, as nobody knows how long it takes.
+// once, as nobody knows how long it takes. Readings do not wait for it where there
+// is a hub: they are taken without a house.
 type front struct {
-	life  *life
-	wait  time.Duration
-	stall time.Duration
-	early http.Handler
-	state atomic.Pointer[frontState]
+	ground *ground
+	life   *life
+	wait   time.Duration
+	queue  time.Duration // the same for readings that a hub takes
+	stall  time.Duration
+	early  http.Handler
+	state  atomic.Pointer[frontState]
 }
 
 // frontState is followed by another one when changed is closed.
 type frontState struct {
 	app     *echo.Echo // nil while the store is not open
-	reason  string     // why it is not; "" while that is not known
+	reason  error      // why it is not; nil while that is not known
+	was     bool       // it was open before
 	changed chan struct{}
 }
 
 var (
 	errStarting = errors.New("the store is being opened")
 	errNotOpen  = errors.New("the store is not open")
+	errStopping = errors.New("the process was asked to stop")
 )
 
 // retryOpen is how long clients are asked to wait while the store is away.
 const retryOpen = 5 * time.Second
 
 func newFront(g *ground, p patience) *front {
-	f := &front{life: &life{started: time.Now()}, wait: p.opening, stall: p.stall}
+	f := &front{ground: g, life: &life{started: time.Now()}, wait: p.opening, queue: p.queue, stall: p.stall}
 	f.state.Store(&frontState{changed: make(chan struct{})})
 	early := newEcho(g.log, p)
-	f.life.routes(early, func(context.Context) error { return f.whyNotOpen() })
-	registerTriggers(early, f.notMerged, g.settings.UnderHost(), g.log)
-	early.Any("/*", func(echo.Context) error {
-		return httperr.Retry(httperr.Unavailable, retryOpen, nil, "the store is not open, /readyz says why: try again")
-	})
+	f.life.routes(early, func(ctx context.Context) readiness { return judge(f.whyNotOpen(), g.hubAway(ctx), f.mayQueue()) })
+	registerTriggers(early, f.notDone, f.notDone, g.settings.UnderHost(), g.log)
+	if g.hasHub() {
+		g.ingest.Register(early.Group("", g.inflight.limit, f.onlyQueued))
+	}
+	early.Any("/*", func(echo.Context) error { return errShut })
 	f.early = early
 	return f
+}
+
+var errShut = httperr.Retry(httperr.Unavailable, retryOpen, nil, "the store is not open, /readyz says why: try again")
+
+// onlyQueued takes readings while there is no house, if they may wait in the hub.
+func (f *front) onlyQueued(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.Request().Method != http.MethodPost || !f.mayQueue() {
+			return errShut
+		}
+		return next(c)
+	}
+}
+
+// mayQueue says whether readings may wait in the hub for the store. Before the
+// first try to open it has ended they may, once it takes long.
+func (f *front) mayQueue() bool {
+	switch s := f.state.Load(); {
+	case f.life.stopping.Load():
+		return false
+	case s.app != nil: // just now
+		return true
+	case s.reason == nil:
+		return time.Since(f.life.started) >= f.queue
+	default:
+		return mayQueue(s.reason, s.was)
+	}
 }
 
 // whyNotOpen is errStarting during the first try to open the store.
@@ -64,42 +98,49 @@ func (f *front) whyNotOpen() error {
 	switch s := f.state.Load(); {
 	case s.app != nil:
 		return nil // just now
-	case s.reason != "":
+	case s.reason != nil:
 		return &notOpenError{s.reason}
 	}
 	return errStarting
 }
 
-// notMerged is what a trigger does without a store; the work is not done either
+// notDone is what a trigger does without a store; the work is not done either
 // if the store has been opened just now.
-func (f *front) notMerged(context.Context, invoke.Envelope) ([]string, error) {
+func (f *front) notDone(context.Context, invoke.Envelope) ([]string, error) {
 	if err := f.whyNotOpen(); err != nil {
 		return nil, err
 	}
 	return nil, errStarting
 }
 
-type notOpenError struct{ reason string }
+type notOpenError struct{ reason error }
 
-func (e *notOpenError) Error() string { return errNotOpen.Error() + ": " + e.reason }
-func (e *notOpenError) Unwrap() error { return errNotOpen }
+func (e *notOpenError) Error() string   { return errNotOpen.Error() + ": " + e.reason.Error() }
+func (e *notOpenError) Unwrap() []error { return []error{errNotOpen, e.reason} }
 
 // open lets requests through to app.
-func (f *front) open(app *echo.Echo) { f.change(app, "") }
+func (f *front) open(app *echo.Echo) { f.change(app, nil) }
 
 // shut keeps requests away from the store, and says why.
-func (f *front) shut(reason string) { f.change(nil, reason) }
+func (f *front) shut(reason error) { f.change(nil, reason) }
 
 // stop makes the process unready, and sends home who waits for the store.
 func (f *front) stop() {
 	f.life.stopping.Store(true)
-	f.change(f.state.Load().app, "the process was asked to stop")
+	f.change(f.state.Load().app, errStopping)
 }
 
 // change may be called concurrently: each state is followed by one other.
-func (f *front) change(app *echo.Echo, reason string) {
-	before := f.state.Swap(&frontState{app: app, reason: reason, changed: make(chan struct{})})
-	close(before.changed)
+func (f *front) change(app *echo.Echo, reason error) {
+	next := &frontState{app: app, reason: reason, changed: make(chan struct{})}
+	for {
+		before := f.state.Load()
+		next.was = before.was || before.app != nil
+		if f.state.CompareAndSwap(before, next) {
+			close(before.changed)
+			return
+		}
+	}
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -118,11 +159,15 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // await returns the app as soon as there is one; nil if that takes too long, or
 // the first try failed.
 func (f *front) await(r *http.Request) *echo.Echo {
-	timer := time.NewTimer(f.wait)
+	wait := f.wait
+	if f.ground.hasHub() && r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/api/") {
+		wait = max(f.queue-time.Since(f.life.started), 0)
+	}
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
 		s := f.state.Load()
-		if s.app != nil || s.reason != "" {
+		if s.app != nil || s.reason != nil {
 			return s.app
 		}
 		select {

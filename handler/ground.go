@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"sluice/engine"
+	"sluice/hub"
 	"sluice/ingest"
 	"sluice/internal/settings"
 	"sluice/telemetry"
@@ -21,12 +22,18 @@ type ground struct {
 	inflight *inflight
 	late     *late
 	ingest   *ingest.Ingest
+
+	hub       *hub.Hub // nil: there is none
+	hubProber *prober
 }
 
-func newGround(s settings.Settings, storage storage, log *slog.Logger) *ground {
+func newGround(s settings.Settings, storage storage, h *hub.Hub, log *slog.Logger) *ground {
 	g := &ground{
-		settings: s, storage: storage, log: log,
+		settings: s, storage: storage, log: log, hub: h,
 		clock: telemetry.NewClock(storage.now), inflight: newInflight(s), late: newLate(s.Shards, log),
+	}
+	if h != nil {
+		g.hubProber = hubProber(h)
 	}
 	g.ingest = ingest.New(ingestConfig(s), g.late, g.clock, g.late.Floor)
 	return g
@@ -40,3 +47,11 @@ func (g *ground) bear(e *engine.Engine) {
 
 // flush makes durable what waits, and takes nothing more.
 func (g *ground) flush(ctx context.Context) error { return g.ingest.Close(ctx) }
+
+// close lets go of the hub, which nobody sends to or reads any more.
+func (g *ground) close(ctx context.Context) error {
+	if g.hub == nil {
+		return nil
+	}
+	return g.hub.Close(ctx)
+}

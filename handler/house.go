@@ -15,6 +15,7 @@ import (
 	"sluice/compact"
 	"sluice/engine"
 	"sluice/ingest"
+	"sluice/internal/invoke"
 	"sluice/internal/settings"
 	"sluice/query"
 	"sluice/telemetry"
@@ -154,8 +155,10 @@ func (h *house) routes(e *echo.Echo) {
 	h.query.Register(e)
 }
 
-// ready says why readings cannot be accepted, if so.
-func (h *house) ready(ctx context.Context) error { return h.store.ready(ctx) }
+// ready says whether readings can be accepted.
+func (h *house) ready(ctx context.Context) readiness {
+	return judge(h.store.ready(ctx), h.hubAway(ctx), true)
+}
 
 // close makes durable what waits for a flush, ends the compactor, and then the
 // store. A store that breaks meanwhile is left as it is: calls inside of it may
@@ -182,4 +185,9 @@ func (h *house) close(ctx context.Context) error {
 func (h *house) abandon() {
 	h.late.leave()
 	h.stopCompactor()
+}
+
+// take consumes a batch of events that the host's trigger brings.
+func (h *house) take(context.Context, invoke.Envelope) ([]string, error) {
+	return nil, errors.New("not yet")
 }

@@ -41,7 +41,7 @@ func (k *keeper) run(ctx context.Context) (*house, error) {
 			return h, nil
 		case err := <-h.broken:
 			k.log.Error("the store cannot go on and is opened again", "error", err.Error())
-			k.front.shut(err.Error())
+			k.front.shut(err)
 			h.abandon()
 		}
 	}
@@ -64,7 +64,7 @@ func (k *keeper) openSome(ctx context.Context, first bool) (*house, error) {
 		if first && k.isFinal(err) {
 			return nil, err
 		}
-		k.front.shut(err.Error())
+		k.front.shut(err)
 		if reason := gist(err); reason != told {
 			told = reason
 			k.log.Error("the store is not open, it is tried again and again", "error", err.Error())

@@ -19,6 +19,7 @@ type patience struct {
 	stall   time.Duration // until the client takes some more of its answer
 	idle    time.Duration // between two requests of a connection
 	opening time.Duration // a request waits for the store to open
+	queue   time.Duration // readings do, where a hub takes them
 	drain   time.Duration // requests under way have when the process stops
 	flush   time.Duration // what they left behind, after that
 	try     time.Duration // one try to open the store
@@ -34,6 +35,7 @@ var defaultPatience = patience{
 	stall:   30 * time.Second,
 	idle:    120 * time.Second,
 	opening: 30 * time.Second,
+	queue:   2 * time.Second,
 	drain:   15 * time.Second,
 	flush:   10 * time.Second,
 	try:     20 * time.Second,

@@ -34,21 +34,25 @@ func (serveCommand) Run(w *world, code *int) error {
 	if err != nil {
 		return err
 	}
-	*code = serve(w.ctx, s, storage, log, patienceFor(s))
+	eventHub, err := openHub(s, log)
+	if err != nil {
+		return err
+	}
+	*code = serve(w.ctx, newGround(s, storage, eventHub, log), patienceFor(s))
 	return nil
 }
 
 // serve runs the service until ctx ends and returns the exit code. It listens
 // first and opens the store meanwhile: whoever starts the process waits for
 // the port.
-func serve(ctx context.Context, s settings.Settings, storage storage, log *slog.Logger, p patience) int {
+func serve(ctx context.Context, ground *ground, p patience) int {
+	s, log := ground.settings, ground.log
 	listener, err := listen(ctx, s)
 	if err != nil {
 		log.Error("cannot listen", "address", s.Listen(), "error", err.Error())
 		return exitFailed
 	}
-	log.Info("listening", "address", listener.Addr().String(), "version", versionText(), "store", storage.name(), "memory", s.Memory.String())
-	ground := newGround(s, storage, log)
+	log.Info("listening", "address", listener.Addr().String(), "version", versionText(), "store", ground.storage.name(), "hub", ground.hubName(), "memory", s.Memory.String())
 	front := newFront(ground, p)
 	r := running{ground: ground, front: front, server: newHTTPServer(front, log, p), log: log, patience: p, served: make(chan error, 1), kept: make(chan kept, 1)}
 	go func() { r.served <- r.server.Serve(listener) }()
@@ -115,7 +119,7 @@ func (r *running) wait(ctx context.Context) int {
 // new requests, those under way are answered, then what stands behind them.
 func (r *running) stop(code int) int {
 	r.front.stop()
-	if err := errors.Join(r.drain(), r.closeHouse()); err != nil {
+	if err := errors.Join(r.drain(), r.closeHouse(), r.closeGround()); err != nil {
 		r.log.Error("did not stop cleanly", "error", err.Error())
 		return exitFailed
 	}
@@ -146,6 +150,12 @@ func (r *running) closeHouse() error {
 	case <-ctx.Done(): // opening a store does not end: nothing waits to be written
 		return errors.New("the store was still being opened")
 	}
+}
+
+func (r *running) closeGround() error {
+	ctx, cancel := context.WithTimeout(context.Background(), r.patience.flush)
+	defer cancel()
+	return r.ground.close(ctx)
 }
 
 // isWrongSetting says whether the local disk shows that a setting is wrong.

@@ -21,7 +21,7 @@ import (
 // impatient is how long what may take in a test.
 var impatient = patience{
 	header: 300 * time.Millisecond, read: 600 * time.Millisecond, request: time.Second, export: 5 * time.Second,
-	stall: 300 * time.Millisecond, idle: time.Second, opening: 300 * time.Millisecond, drain: 500 * time.Millisecond, flush: time.Second,
+	stall: 300 * time.Millisecond, idle: time.Second, opening: 300 * time.Millisecond, queue: 100 * time.Millisecond, drain: 500 * time.Millisecond, flush: time.Second,
 	trigger: 5 * time.Second, try: 2 * time.Second, pause: backoff{10 * time.Millisecond, 100 * time.Millisecond},
 }
 
@@ -42,7 +42,11 @@ func inProcess(t *testing.T, p patience, env ...string) (url string, log *logBoo
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	code := make(chan int, 1)
-	go func() { code <- serve(ctx, s, storage, logger, p) }()
+	eventHub, err := openHub(s, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { code <- serve(ctx, newGround(s, storage, eventHub, logger), p) }()
 	stopped := -1
 	stop = func() int {
 		cancel()
@@ -327,14 +331,16 @@ func TestTriggersTakeLong(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	f := newFront(&ground{log: log}, impatient)
 	app := newEcho(log, impatient)
-	registerTriggers(app, func(ctx context.Context, _ invoke.Envelope) ([]string, error) {
+	long := func(ctx context.Context, _ invoke.Envelope) ([]string, error) {
 		time.Sleep(impatient.opening + impatient.request + 2*impatient.stall)
-		return []string{"merged"}, ctx.Err()
-	}, false, log)
+		return []string{"done"}, ctx.Err()
+	}
+	registerTriggers(app, long, long, false, log)
 	f.open(app)
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = newHTTPServer(f, log, impatient)
 	server.Start()
 	defer server.Close()
-	do(t, "POST", server.URL+"/compact", `{"Data":{"timer":{}}}`).want(t, 200, `"Logs":["merged"]`)
+	do(t, "POST", server.URL+"/compact", `{"Data":{"timer":{}}}`).want(t, 200, `"Logs":["done"]`)
+	do(t, "POST", server.URL+"/consume", `{"Data":{"events":"[]"}}`).want(t, 200, `"Logs":["done"]`)
 }

@@ -34,7 +34,7 @@ func openStraight(w *world, fail func(error)) (*straight, error) {
 		return nil, err
 	}
 	p := patienceFor(s)
-	ground := newGround(s, storage, log)
+	ground := newGround(s, storage, nil, log)
 	r := running{ground: ground, front: newFront(ground, p), log: log, patience: p, kept: make(chan kept, 1)}
 	keeping, end := context.WithCancel(context.Background())
 	go func() {

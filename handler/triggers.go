@@ -15,15 +15,24 @@ import (
 // did not tell it to pass requests on as they are.
 var httpFunctions = []string{"ingest", "query"}
 
+// work is what a trigger does.
+type work func(context.Context, invoke.Envelope) (lines []string, err error)
+
 // registerTriggers adds the paths by which the Functions host calls functions
 // that are no HTTP triggers, and what stands there for whoever else comes.
-func registerTriggers(e *echo.Echo, merge func(context.Context, invoke.Envelope) ([]string, error), underHost bool, log *slog.Logger) {
+func registerTriggers(e *echo.Echo, merge, take work, underHost bool, log *slog.Logger) {
 	invoke.Function{Name: compact.Name, Limit: compact.MaxEnvelope, Run: merge}.Register(e, underHost, log)
+	invoke.Function{Name: consumeName, Limit: maxEnvelope, Run: take}.Register(e, underHost, log)
 	if underHost {
 		invoke.RefuseWrapped(e, log, httpFunctions...)
 	}
 }
 
 func isTrigger(r *http.Request) bool {
-	return r.Method == http.MethodPost && r.URL.Path == "/"+compact.Name
+	return r.Method == http.MethodPost && (r.URL.Path == "/"+compact.Name || r.URL.Path == "/"+consumeName)
 }
+
+const (
+	consumeName = "consume"
+	maxEnvelope = 64 << 20
+)
