@@ -36,7 +36,7 @@ func idOf(s Source, body []byte) id {
 	millis, sequence := clamp(s.Enqueued.UnixMilli(), maxMillis), clamp(s.Sequence, math.MaxInt64)
 	h := sha256.New()
 	var numbers [24]byte
-	binary.BigEndian.PutUint64(numbers[:], millis)
+	binary.BigEndian.PutUint64(numbers[:], uint64(s.Enqueued.UnixMilli()))
 	binary.BigEndian.PutUint64(numbers[8:], uint64(s.Sequence))
 	binary.BigEndian.PutUint64(numbers[16:], uint64(len(s.Partition)))
 	h.Write(numbers[:])

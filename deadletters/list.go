@@ -29,7 +29,7 @@ func (s *Store) List(ctx context.Context, limit int, cursor string) (letters []L
 		if !ok {
 			return nil, "", ErrCursor
 		}
-		ranges = []store.Range{store.InPartition(i.partition(), i.key()+"\x00", ""), {PartitionFrom: i.partition() + "\x00"}}
+		ranges = []store.Range{store.InPartition(i.partition(), store.After(i.key()), ""), {PartitionFrom: store.After(i.partition())}}
 	}
 	passed, last, full := 0, "", false
 	for _, r := range ranges {

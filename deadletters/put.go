@@ -74,7 +74,7 @@ func (s *Store) putHour(ctx context.Context, hour string, items []item) error {
 // there are the keys of letters from first to last, as far as maxLooked rows show
 // them.
 func (s *Store) there(ctx context.Context, hour, first, last string) (map[string]bool, error) {
-	r := store.InPartition(hour, first, last+"\x00")
+	r := store.InPartition(hour, first, store.After(last))
 	r.Select = []string{"state"}
 	there, err := map[string]bool{}, error(nil)
 	for page := (store.Page{}); ; {
