@@ -32,6 +32,10 @@ run: build ## serve with the embedded store, on loopback
 run-azurite: build $(STANDINS) ## serve with Azurite's tables as the store, on loopback
 	devtools/run-azurite
 
+.PHONY: run-eventhub
+run-eventhub: build $(STANDINS) ## serve with the Event Hubs stand-in before Azurite's tables, on loopback
+	devtools/run-eventhub
+
 .PHONY: azurite
 azurite: $(STANDINS) ## Azurite alone (tables, blobs, queues on their usual ports), as "func start" needs it
 	mkdir -p data/azurite
