@@ -173,7 +173,7 @@ func (h *Hub) call(ctx context.Context, timeout time.Duration, do func(context.C
 			err = inner.Err()
 		}
 	}
-	if err != nil && inner.Err() != nil && ctx.Err() == nil {
+	if err != nil && errors.Is(inner.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
 		return fmt.Errorf("%w: %w after %v", ErrUnavailable, errSilent, timeout)
 	}
 	return err

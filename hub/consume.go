@@ -2,7 +2,15 @@ package hub
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
 	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 )
 
 // Owner says which process reads a partition.
@@ -13,8 +21,8 @@ type Owner struct {
 	Version   string    // of what was read; "": there was none
 }
 
-// Position is the last event of a partition that is durable.
-type Position struct {
+// Place is the last event of a partition that is durable.
+type Place struct {
 	Partition string
 	Sequence  int64
 }
@@ -27,19 +35,169 @@ type Checkpoints interface {
 	// Claim writes owners whose version is still the one given, and returns those
 	// that were written, with their new version and time; the others are left out.
 	Claim(ctx context.Context, owners []Owner) ([]Owner, error)
-	// Positions are those of the partitions of which some event is durable. Whoever
+	// Places are those of the partitions of which some event is durable. Whoever
 	// handles events moves them.
-	Positions(ctx context.Context) ([]Position, error)
+	Places(ctx context.Context) ([]Place, error)
 }
 
 // Handle makes the events of a partition, in order, durable. After an error it
-// gets the same events again.
+// gets the same events again. Events of several partitions come concurrently,
+// and after a fault some may come again.
 type Handle func(ctx context.Context, partition string, events []Event) error
 
 // Consume reads the partitions that it gets a share of until ctx ends, and then
-// returns nil. It goes through every fault: the hub's, the checkpoints' and the
-// handle's; the log has each once.
+// returns nil. It outlasts every fault, the hub's, the checkpoints' and the
+// handle's, and says each once in the log.
 func (h *Hub) Consume(ctx context.Context, checkpoints Checkpoints, handle Handle) error {
-	<-ctx.Done()
+	c := &consumption{hub: h, checkpoints: checkpoints, handle: handle, faults: faults{log: h.cfg.Log}}
+	var p pause
+	for ctx.Err() == nil {
+		begun := time.Now()
+		err := c.run(ctx)
+		c.faults.note("sharing out partitions", err)
+		if time.Since(begun) > maxPause {
+			p = pause{}
+		}
+		p.wait(ctx)
+	}
 	return nil
+}
+
+// consumption is one Consume.
+type consumption struct {
+	hub         *Hub
+	checkpoints Checkpoints
+	handle      Handle
+	faults      faults
+}
+
+// run shares out partitions and reads them until ctx ends or the hub cannot be
+// asked for its partitions.
+func (c *consumption) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	client, err := c.hub.newConsumer(c.hub.cfg.ConsumerGroup)
+	if err != nil {
+		return err
+	}
+	defer c.hub.discard(func(ctx context.Context) { _ = client.Close(ctx) })
+	ids, err := c.hub.partitionIDs(ctx)
+	if err != nil {
+		return err
+	}
+	processor, err := azeventhubs.NewProcessor(client, &shelf{c, ctx}, &azeventhubs.ProcessorOptions{
+		LoadBalancingStrategy:       azeventhubs.ProcessorStrategyGreedy,
+		UpdateInterval:              c.hub.cfg.Claim,
+		PartitionExpirationDuration: c.hub.cfg.Expiry,
+		StartPositions:              azeventhubs.StartPositions{Default: azeventhubs.StartPosition{Earliest: to.Ptr(true)}},
+		Prefetch:                    -1,
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	var readers sync.WaitGroup
+	budget := c.hub.cfg.ReadBytes / max(1, len(ids))
+	readers.Go(func() {
+		for {
+			partition := processor.NextPartitionClient(ctx)
+			if partition == nil {
+				return
+			}
+			readers.Go(func() { c.read(ctx, partition, budget) })
+		}
+	})
+	err = processor.Run(ctx)
+	cancel()
+	readers.Wait()
+	return wrap(ctx, "share out partitions", err)
+}
+
+// patience is how many failures in a row a reader bears before its link is
+// opened anew.
+const patience = 5
+
+// read hands on a partition's events until it is somebody else's.
+func (c *consumption) read(ctx context.Context, partition *azeventhubs.ProcessorPartitionClient, budget int) {
+	defer c.hub.discard(func(ctx context.Context) { _ = partition.Close(ctx) })
+	what := "reading partition " + partition.PartitionID()
+	pages := newPages(partition, budget, math.MaxInt32)
+	var p pause
+	for ctx.Err() == nil {
+		events, err := pages.next(ctx, c.hub.cfg.Poll, math.MaxInt32)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, ErrTaken):
+			c.hub.cfg.Log.Info("partition is read by another process now", "partition", partition.PartitionID())
+			return
+		case err != nil:
+			c.faults.note(what, err)
+			if p.wait(ctx); p.n >= patience {
+				return
+			}
+			continue
+		case len(events) == 0:
+			continue
+		}
+		p = pause{}
+		c.faults.note(what, nil)
+		c.give(ctx, partition.PartitionID(), events)
+	}
+}
+
+// give hands events on until they are durable.
+func (c *consumption) give(ctx context.Context, partition string, events []Event) {
+	var p pause
+	for ctx.Err() == nil {
+		err := contained(ctx, func(ctx context.Context) error { return c.handle(ctx, partition, events) })
+		if ctx.Err() != nil {
+			return
+		}
+		c.faults.note("handling events of partition "+partition, err)
+		if err == nil {
+			return
+		}
+		p.wait(ctx)
+	}
+}
+
+// pause is the time between tries, each twice as long.
+type pause struct{ n int }
+
+const (
+	minPause = 100 * time.Millisecond
+	maxPause = 15 * time.Second
+)
+
+func (p *pause) wait(ctx context.Context) {
+	d := min(minPause<<min(p.n, 16), maxPause)
+	p.n++
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// faults says once in the log that something fails, and once that it does not
+// any more.
+type faults struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	open map[string]bool
+}
+
+func (f *faults) note(what string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case err != nil && !f.open[what]:
+		if f.open == nil {
+			f.open = map[string]bool{}
+		}
+		f.open[what] = true
+		f.log.Warn(what+" fails and is tried again", "error", err)
+	case err == nil && f.open[what]:
+		delete(f.open, what)
+		f.log.Info(what + " goes on")
+	}
 }

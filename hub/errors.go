@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
@@ -56,7 +57,10 @@ func explain(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("event hub: %w", ctx.Err())
 	}
-	return fmt.Errorf("%w: %w", meaning(err), err)
+	if m := meaning(err); !errors.Is(err, m) {
+		return fmt.Errorf("%w: %w", m, err)
+	}
+	return err
 }
 
 // meaning is the sentinel that fits an error best.
@@ -82,6 +86,12 @@ func meaning(err error) error {
 			return ErrDenied
 		case azeventhubs.ErrorCodeOwnershipLost:
 			return ErrTaken
+		case azeventhubs.ErrorCodeConnectionLost:
+			// It hides why, but for its text. A reader that is refused when it is
+			// opened is one of these.
+			if strings.Contains(own.Error(), string(amqp.ErrCondStolen)) {
+				return ErrTaken
+			}
 		}
 	}
 	// $cbs and $management answer as HTTP does.

@@ -10,6 +10,7 @@ package hub
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -57,7 +58,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.ConsumerGroup = orDefault(c.ConsumerGroup, "$Default")
+	c.ConsumerGroup = orDefault(c.ConsumerGroup, defaultGroup)
 	c.SendTimeout = orDefault(c.SendTimeout, 3*time.Second)
 	c.AskTimeout = orDefault(c.AskTimeout, 5*time.Second)
 	c.Failures = orDefault(c.Failures, 3)
@@ -66,6 +67,7 @@ func (c Config) withDefaults() Config {
 	c.Poll = orDefault(c.Poll, 100*time.Millisecond)
 	c.Claim = orDefault(c.Claim, 5*time.Second)
 	c.Expiry = orDefault(c.Expiry, 30*time.Second)
+	c.Instance = orDefault(c.Instance, rand.Text())
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -108,7 +110,6 @@ type Hub struct {
 	breaker *breaker
 	calls   chan struct{} // a place for each call under way
 	limit   atomic.Int64  // bytes that the link takes in one message, 0: not known
-	reread  atomic.Int32  // the way of Read that worked last
 
 	mu       sync.Mutex
 	producer *producer // nil: made when needed

@@ -1,0 +1,77 @@
+package hub
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+)
+
+const (
+	secret     = "c2VjcmV0LXNlY3JldA=="
+	connection = "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=all;SharedAccessKey=" + secret
+)
+
+func TestTarget(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg             Config
+		namespace, name string
+	}{
+		"with a path":     {Config{Connection: connection + ";EntityPath=telemetry"}, "ns.servicebus.windows.net", "telemetry"},
+		"both names":      {Config{Connection: connection + ";EntityPath=telemetry;", Name: "Telemetry"}, "ns.servicebus.windows.net", "Telemetry"},
+		"name beside":     {Config{Connection: connection, Name: "telemetry"}, "ns.servicebus.windows.net", "telemetry"},
+		"spaces, case":    {Config{Connection: " endpoint = sb://ns.servicebus.windows.net ; sharedaccesskeyname=a;SHAREDACCESSKEY=" + secret, Name: "t"}, "ns.servicebus.windows.net", "t"},
+		"a signature":     {Config{Connection: "Endpoint=sb://ns.servicebus.windows.net;SharedAccessSignature=SharedAccessSignature sr=x&sig=y&se=1&skn=z", Name: "t"}, "ns.servicebus.windows.net", "t"},
+		"an emulator":     {Config{Connection: "Endpoint=sb://localhost:5672;SharedAccessKeyName=a;SharedAccessKey=b;UseDevelopmentEmulator=true;EntityPath=t"}, "localhost:5672", "t"},
+		"by identity":     {Config{Namespace: "ns.servicebus.windows.net", Name: "t", Credential: "managedidentity", ClientID: "01234567-89ab-cdef-0123-456789abcdef"}, "ns.servicebus.windows.net", "t"},
+		"by anyone's":     {Config{Namespace: "ns.servicebus.windows.net", Name: "t"}, "ns.servicebus.windows.net", "t"},
+		"by one of yours": {Config{Namespace: "ns.servicebus.windows.net", Name: "t", Identity: &azidentity.AzureCLICredential{}}, "ns.servicebus.windows.net", "t"},
+	} {
+		h, err := Open(c.cfg)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if h.Namespace() != c.namespace || h.Name() != c.name || h.ConsumerGroup() != "$Default" {
+			t.Errorf("%s: %s, %s, %s", name, h.Namespace(), h.Name(), h.ConsumerGroup())
+		}
+		if _, err := h.newProducer(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := h.newConsumer("g"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestTargetRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg  Config
+		want string
+	}{
+		"nothing":             {Config{Name: "t"}, "neither"},
+		"both":                {Config{Connection: connection, Namespace: "ns.servicebus.windows.net", Name: "t"}, "not both"},
+		"no name":             {Config{Connection: connection}, "no hub is named"},
+		"two names":           {Config{Connection: connection + ";EntityPath=a", Name: "b"}, "another hub"},
+		"a name of a path":    {Config{Connection: connection, Name: secret + "/x"}, "not one"},
+		"no endpoint":         {Config{Connection: "SharedAccessKeyName=a;SharedAccessKey=" + secret, Name: "t"}, "Endpoint is missing"},
+		"a key alone":         {Config{Connection: secret, Name: "t"}, "Endpoint is missing"},
+		"an https endpoint":   {Config{Connection: "Endpoint=https://" + secret + "/;SharedAccessKeyName=a;SharedAccessKey=b", Name: "t"}, "sb://"},
+		"no key":              {Config{Connection: "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=" + secret, Name: "t"}, "are missing"},
+		"no pairs":            {Config{Connection: connection + ";" + strings.TrimRight(secret, "="), Name: "t"}, "no ="},
+		"a port":              {Config{Connection: strings.Replace(connection, "net/", "net:5671/", 1), Name: "t"}, "only an emulator"},
+		"half an emulator":    {Config{Connection: connection + ";UseDevelopmentEmulator=" + secret, Name: "t"}, "true or false"},
+		"a namespace address": {Config{Namespace: "sb://ns.servicebus.windows.net/" + secret, Name: "t"}, "no host"},
+		"a label":             {Config{Namespace: "ns", Name: "t"}, "no host"},
+		"another credential":  {Config{Namespace: "ns.servicebus.windows.net", Name: "t", Credential: secret}, "managedidentity"},
+	} {
+		_, err := Open(c.cfg)
+		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+		if err != nil && strings.Contains(err.Error(), strings.TrimRight(secret, "=")) {
+			t.Errorf("%s: a secret in %v", name, err)
+		}
+	}
+}
