@@ -490,3 +490,8 @@ func TestPutsAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// dice are the decisions of a test.
+type dice struct{ *rand.Rand }
+
+func newDice(seed uint64) *dice { return &dice{rand.New(rand.NewPCG(seed, 7))} }
