@@ -6,7 +6,8 @@ const http = require("http");
 const rhea = require("rhea");
 const { bare } = require("./store");
 
-const most = { body: 64 << 20, page: 1000 };
+// most an order, and an answer with events, may hold.
+const most = { body: 64 << 20, page: 1000, bytes: 16 << 20 };
 
 // orders by their names. Each is given the broker and the request's object.
 const orders = {
@@ -34,10 +35,16 @@ const orders = {
     }
   },
 
+  // contents is a page of a partition's events from a sequence number on; it is
+  // empty only if there are none.
   contents(broker, { hub, partition, from = 0, most: count = most.page }) {
     const it = part(known(broker, hub), partition);
     const events = [];
-    for (let n = Math.max(from, it.first); n < it.next && events.length < Math.min(count, most.page); n++) events.push(decode(it.at(n)));
+    let bytes = 0;
+    for (let n = Math.max(from, it.first); n < it.next && events.length < Math.min(count, most.page) && bytes < most.bytes; n++) {
+      events.push(decode(it.at(n)));
+      bytes += it.at(n).size;
+    }
     return { events };
   },
 

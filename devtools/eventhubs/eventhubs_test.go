@@ -442,3 +442,25 @@ func TestClearBeginsAnew(t *testing.T) {
 		t.Errorf("events %+v", events)
 	}
 }
+
+// What a partition keeps is handed out in pages that are bounded by bytes too.
+func TestContentsOfLargeEvents(t *testing.T) {
+	h := ForTest(t).Hub(t, HubOptions{})
+	for i := range 40 {
+		if err := h.Put(ctxOf(t), "0", Put{Body: []byte(strings.Repeat(string(rune('a'+i%26)), 1<<20))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	events, err := h.Contents(ctxOf(t), "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(events) != 40 {
+		t.Fatalf("%d events", len(events))
+	}
+	for i, event := range events {
+		if event.Sequence != int64(i) || len(event.Body) != 1<<20 || event.Body[0] != byte('a'+i%26) {
+			t.Fatalf("event %d: sequence %d, %d bytes", i, event.Sequence, len(event.Body))
+		}
+	}
+}
