@@ -62,12 +62,28 @@ class Broker {
     return this.hubs.get(String(name).toLowerCase());
   }
 
-  // listen takes connections; it resolves with the port.
-  listen(host, port) {
+  // listen takes connections; it resolves with the port. Port 0 is one below
+  // those that the system gives to outgoing connections: one that is closed for a
+  // while must be there to be had again.
+  async listen(host, port) {
+    for (let tries = 100; port === 0 && tries > 0; tries--) {
+      try {
+        return await this.listenAt(host, 20000 + Math.floor(Math.random() * 12000));
+      } catch (err) {
+        if (err.code !== "EADDRINUSE") throw err;
+      }
+    }
+    return this.listenAt(host, port);
+  }
+
+  listenAt(host, port) {
     return new Promise((resolve, reject) => {
-      this.server = net.createServer((socket) => this.accept(socket));
-      this.server.once("error", reject);
-      this.server.listen(port, host, () => resolve(this.server.address().port));
+      const server = net.createServer((socket) => this.accept(socket));
+      server.once("error", reject);
+      server.listen(port, host, () => {
+        this.server = server;
+        resolve(port);
+      });
     });
   }
 

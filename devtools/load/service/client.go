@@ -27,6 +27,7 @@ func NewClient(url string) Client {
 
 // Verdict is the answer to readings.
 type Verdict struct {
+	Status   int `json:"-"` // 200: all that is accepted is in the store; 202: it waits in the hub
 	Accepted int
 	Rejected int
 	Errors   []struct {
@@ -35,7 +36,7 @@ type Verdict struct {
 	}
 }
 
-// StatusError is an answer other than 200.
+// StatusError is an answer other than 200, or 202 to readings.
 type StatusError struct {
 	Status     int
 	Body       string
@@ -50,7 +51,8 @@ func IsStatus(err error, status int) bool {
 	return errors.As(err, &e) && e.Status == status
 }
 
-// Post sends readings and returns the verdict; *StatusError if it is not 200.
+// Post sends readings and returns the verdict; *StatusError if it is neither
+// 200 nor 202.
 func (c Client) Post(ctx context.Context, path, contentType, encoding string, body []byte) (Verdict, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL+path, bytes.NewReader(body))
 	if err != nil {
@@ -61,7 +63,8 @@ func (c Client) Post(ctx context.Context, path, contentType, encoding string, bo
 		request.Header.Set("Content-Encoding", encoding)
 	}
 	var v Verdict
-	return v, c.do(request, &v)
+	v.Status, err = c.do(request, &v)
+	return v, err
 }
 
 // Get asks for path with a query and decodes the answer into out.
@@ -74,26 +77,29 @@ func (c Client) Get(ctx context.Context, path string, query url.Values, out any)
 	if err != nil {
 		return err
 	}
-	if err := c.do(request, out); err != nil {
+	if _, err := c.do(request, out); err != nil {
 		return fmt.Errorf("GET %s?%s: %w", path, query.Encode(), err)
 	}
 	return nil
 }
 
-func (c Client) do(request *http.Request, out any) error {
+// do decodes a good answer into out and returns its status.
+func (c Client) do(request *http.Request, out any) (int, error) {
 	response, err := c.HTTP.Do(request)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+		return 0, fmt.Errorf("read the answer: %w", err)
 	}
-	if response.StatusCode != http.StatusOK {
-		return &StatusError{response.StatusCode, string(body), response.Header.Get("Retry-After")}
+	switch response.StatusCode {
+	case http.StatusOK, http.StatusAccepted:
+		return response.StatusCode, json.Unmarshal(body, out)
+	default:
+		return 0, &StatusError{response.StatusCode, string(body), response.Header.Get("Retry-After")}
 	}
-	return json.Unmarshal(body, out)
 }
 
 // Status is what /api/v1/status tells, as far as it is needed here.
@@ -105,6 +111,12 @@ type Status struct {
 		LastMerged    time.Time
 		LastError     string
 	}
+	EventHub    *struct{ Breaker, Reason string } // nil without a hub
+	Consumption *struct {
+		LagEvents, LostEvents int64
+		Reason                string // why the partitions could not be read
+	}
+	DeadLetters *struct{ Count int }
 }
 
 // Status asks for the state.
@@ -147,6 +159,31 @@ func (c Client) AwaitMerged(ctx context.Context) error {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the compactor: %w", ctx.Err())
+		}
+	}
+}
+
+// AwaitConsumed returns once all that the hub has is consumed.
+func (c Client) AwaitConsumed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	for {
+		s, err := c.Status(ctx)
+		switch {
+		case err != nil:
+		case s.Consumption == nil:
+			return errors.New("wait until the hub is consumed: the service has none")
+		case s.Consumption.Reason != "":
+			err = errors.New(s.Consumption.Reason)
+		case s.Consumption.LagEvents == 0:
+			return nil
+		default:
+			err = fmt.Errorf("%d events wait", s.Consumption.LagEvents)
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("wait until the hub is consumed: %w", err)
 		}
 	}
 }
