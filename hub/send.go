@@ -129,7 +129,7 @@ func (h *Hub) askLimit(ctx context.Context) (int, error) {
 // Messages of more than maxLimit bytes are not sent: no tier needs them. A link
 // that takes less than minLimit is none of an Event Hub.
 const (
-	minLimit = 64 << 10
+	minLimit = 128 << 10
 	maxLimit = 1 << 20
 )
 

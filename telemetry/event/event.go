@@ -5,8 +5,8 @@
 //	byte 0   mark, bytes 1 to 3 "SLU"
 //	byte 4   version
 //	byte 5   CRC-32C of all but itself, four bytes, little endian
-//	byte 9   packing of the rest: 0 as it is, 1 zstd (first its plain length, a varint)
-//	byte 10  a block
+//	byte 9   packing of the rest: 0 as it is, 1 zstd (first its plain length, a varint), 2 nothing
+//	byte 10  a block, or nothing
 //
 // The first nine bytes are for all versions: a flipped bit in the version is
 // damage, not a version to wait for.
@@ -40,6 +40,7 @@ const version = 1
 const (
 	plain      = 0
 	compressed = 1
+	nothing    = 2
 )
 
 const (
@@ -73,7 +74,19 @@ func Encode(devices []block.Device, limit int) ([][]byte, error) {
 
 // seal puts a block into its frame.
 func seal(data []byte) []byte {
-	body := pack(make([]byte, headSize, headSize+len(data)), data)
+	return frame(pack(make([]byte, headSize, headSize+len(data)), data))
+}
+
+// Nothing is the body of an event without devices: it goes all the way and
+// changes nothing, so that who sends can see whether that works.
+func Nothing() []byte {
+	body := make([]byte, headSize)
+	body[packingAt] = nothing
+	return frame(body)
+}
+
+// frame fills in the head of a body that has its packing.
+func frame(body []byte) []byte {
 	copy(body, magic)
 	body[versionAt] = version
 	binary.LittleEndian.PutUint32(body[sumAt:], sum(body))
@@ -89,12 +102,13 @@ func sum(body []byte) uint32 {
 // as no form that devices send does. It may be damaged or of a newer version.
 func IsOurs(body []byte) bool { return len(body) > 0 && body[0] == magic[0] }
 
-// Decode decodes one body. What it returns takes at most block.MaxDecoded bytes and
-// shares memory, as block.Decode says; ids ascend. It may be used concurrently.
+// Decode decodes one body; that of Nothing has no devices. What it returns takes
+// at most block.MaxDecoded bytes and shares memory, as block.Decode says; ids
+// ascend. It may be used concurrently.
 // Errors: ErrCorrupt, ErrVersion.
 func Decode(body []byte) ([]block.Device, error) {
 	data, err := unseal(body)
-	if err != nil {
+	if err != nil || data == nil {
 		return nil, err
 	}
 	devices, err := block.Decode(data)
@@ -107,7 +121,7 @@ func Decode(body []byte) ([]block.Device, error) {
 	return devices, nil
 }
 
-// unseal returns the block of a body.
+// unseal returns the block of a body, nil if it has none.
 func unseal(body []byte) ([]byte, error) {
 	switch {
 	case len(body) < headSize || string(body[:len(magic)]) != magic:

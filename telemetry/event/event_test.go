@@ -145,6 +145,7 @@ func samples(t testing.TB) map[string][]byte {
 	bodies := map[string][]byte{
 		"plain":      mustEncode(t, fleet(2, 2), MinLimit)[0],
 		"compressed": mustEncode(t, meters(10, 40), MinLimit)[0],
+		"nothing":    Nothing(),
 	}
 	if bodies["plain"][packingAt] != plain || bodies["compressed"][packingAt] != compressed {
 		t.Fatal("the samples are not packed as their names say")
@@ -197,7 +198,8 @@ func TestRefuses(t *testing.T) {
 		{"version 0", func(b []byte) { b[versionAt] = 0 }, ErrCorrupt},
 		{"a block of a newer version", func(b []byte) { b[headSize+1]++ }, ErrVersion},
 		{"no block", func(b []byte) { b[headSize] = 'x' }, ErrCorrupt},
-		{"an unknown packing", func(b []byte) { b[packingAt] = 2 }, ErrCorrupt},
+		{"an unknown packing", func(b []byte) { b[packingAt] = 3 }, ErrCorrupt},
+		{"something of nothing", func(b []byte) { b[packingAt] = nothing }, ErrCorrupt},
 		{"a packed size of everything", func(b []byte) {
 			b[packingAt] = compressed
 			copy(b[headSize:], "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
@@ -239,6 +241,12 @@ func TestOursIsNobodyElses(t *testing.T) {
 	}
 	if utf8.RuneStart(magic[0]) || utf8.ValidString(magic) {
 		t.Error("the mark may begin a text")
+	}
+}
+
+func TestNothing(t *testing.T) {
+	if devices, err := Decode(Nothing()); err != nil || devices != nil || !IsOurs(Nothing()) {
+		t.Errorf("%v, %v", devices, err)
 	}
 }
 

@@ -57,11 +57,17 @@ func pack(body, data []byte) []byte {
 	return body
 }
 
-// unpack returns the block, which may share the body's memory.
+// unpack returns the block, which may share the body's memory; nil if there is
+// none.
 func unpack(packing byte, data []byte) ([]byte, error) {
 	switch packing {
 	case plain:
 		return data, nil
+	case nothing:
+		if len(data) > 0 {
+			return nil, fmt.Errorf("%w: %d bytes of nothing", ErrCorrupt, len(data))
+		}
+		return nil, nil
 	case compressed:
 	default:
 		return nil, fmt.Errorf("%w: packing %d", ErrCorrupt, packing)
