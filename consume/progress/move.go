@@ -41,7 +41,7 @@ func (s *Store) Skip(ctx context.Context, from Position, first int64) (Position,
 			return now, false
 		}
 		now.Lost += first - 1 - now.Sequence
-		now.Sequence = first - 1
+		now.Sequence, now.Offset = first-1, ""
 		return now, true
 	}))
 }

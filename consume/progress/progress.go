@@ -29,8 +29,9 @@ var ErrMoved = errors.New("progress was begun anew meanwhile")
 // including Sequence is durable, or lost.
 type Position struct {
 	Partition string
-	// Sequence, Offset and Enqueued are those of the last event that is durable.
-	// Before the first one Sequence is one less than that of the first to come.
+	// Sequence, Offset and Enqueued are those of the last event that is durable;
+	// Offset is empty if that was lost, and Enqueued then an earlier one's. Before the
+	// first one Sequence is one less than that of the first to come.
 	Sequence int64
 	Offset   string
 	Enqueued time.Time

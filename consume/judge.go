@@ -1,0 +1,270 @@
+package consume
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"sluice/deadletters"
+	"sluice/hub"
+	"sluice/telemetry"
+	"sluice/telemetry/block"
+	"sluice/telemetry/event"
+	"sluice/telemetry/wire"
+)
+
+// judged is an event and what it says.
+type judged struct {
+	event   *hub.Event
+	devices []block.Device // what is right, ascending by ID
+	// first is, of what a device sent itself, the stamp of the reading in place 0: a
+	// reading's place is what its stamp is above it. 0: an event of ours.
+	first telemetry.Stamp
+
+	readings int // of the event that are right as far as is known
+	rejected int
+	outlived int                   // of those rejected: were right, and are too old by now
+	errors   []deadletters.Verdict // the first telemetry.MaxErrors
+}
+
+// reject counts a refusal.
+func (j *judged) reject(index int, refusal *telemetry.Refusal) {
+	j.rejected++
+	if len(j.errors) < telemetry.MaxErrors {
+		j.errors = append(j.errors, deadletters.Verdict{Index: index, Refusal: *refusal})
+	}
+}
+
+// size is the memory that the devices take.
+func (j *judged) size() int {
+	n := 0
+	for i := range j.devices {
+		n += j.devices[i].Size()
+	}
+	return n
+}
+
+// judge reads an event. Whatever is in it, the event alone suffers.
+func (c *Consumer) judge(e *hub.Event) (j judged) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.log.Error("an event could not be judged", "sequence", e.Sequence, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			j = judged{event: e}
+			j.reject(0, telemetry.Refuse(telemetry.Internal, "judging the event failed: a fault of the service"))
+		}
+	}()
+	j = judged{event: e}
+	var refusal *telemetry.Refusal
+	if event.IsOurs(e.Body) {
+		refusal = j.readOurs()
+	} else {
+		refusal = c.readForeign(&j)
+	}
+	if refusal != nil {
+		j.devices, j.readings = nil, 0
+		j.reject(0, refusal)
+	}
+	return j
+}
+
+// readOurs reads a block. Its readings were judged when they were accepted; but
+// whoever may send to the hub may send a block, so that what would harm the store is
+// looked for. Devices have no business with blocks.
+func (j *judged) readOurs() *telemetry.Refusal {
+	if sender := senderOf(j.event); sender != "" {
+		return telemetry.Refuse(telemetry.ForbiddenDevice, "%s sent a block of the service's own: a device sends JSON", telemetry.Quote(sender))
+	}
+	devices, err := event.Decode(j.event.Body)
+	switch {
+	case errors.Is(err, event.ErrVersion):
+		return telemetry.Refuse(telemetry.UnsupportedVersion, "%v: replay it after an upgrade", err)
+	case err != nil:
+		return telemetry.Refuse(telemetry.CorruptEvent, "%v", err)
+	}
+	for i := range devices {
+		if refusal := checkDevice(&devices[i]); refusal != nil {
+			return refusal
+		}
+		j.readings += count(&devices[i])
+	}
+	j.devices = devices
+	return nil
+}
+
+// checkDevice says what of a block's device no ingest would have accepted.
+func checkDevice(d *block.Device) *telemetry.Refusal {
+	if d.Cut != 0 {
+		return telemetry.Refuse(telemetry.CorruptEvent, "the block deletes %s: deletions do not come through the hub", telemetry.Quote(d.ID))
+	}
+	if refusal := telemetry.CheckDevice(d.ID); refusal != nil {
+		return refusal
+	}
+	for i := range d.Readings.Columns {
+		if refusal := telemetry.CheckMetric(d.Readings.Columns[i].Name); refusal != nil {
+			return refusal
+		}
+	}
+	for i := range d.Tags {
+		if refusal := telemetry.CheckTagKey(d.Tags[i].Key); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
+}
+
+// count is how many readings there are of a device. Readings of tags alone count
+// as one each.
+func count(d *block.Device) int {
+	n := d.Readings.Len()
+	if n == 0 && len(d.Tags) > 0 {
+		n = 1
+	}
+	return n
+}
+
+// untimed is how many readings of an event may be without a time: they get a
+// nanosecond each, and the next event's begin a microsecond later.
+const untimed = 1000
+
+// readForeign reads what a device sent.
+func (c *Consumer) readForeign(j *judged) *telemetry.Refusal {
+	e := j.event
+	opt, refusal := c.options(e)
+	if refusal != nil {
+		return refusal
+	}
+	body, err := wire.Body(bytes.NewReader(e.Body), encodingOf(e), wire.Limits{Sent: int64(len(e.Body)), Decoded: c.cfg.MaxDecoded})
+	if err != nil {
+		return refuseBody(err)
+	}
+	defer body.Close()
+	batch, err := parserOf(e)(body, opt)
+	if err != nil {
+		return refuseBody(err)
+	}
+	j.first = firstStamp(e)
+	batch.StampPlaces(j.first, untimed)
+	for _, v := range batch.Errors {
+		j.errors = append(j.errors, deadletters.Verdict{Index: v.Index, Refusal: *v.Refusal})
+	}
+	j.rejected, j.readings = batch.Rejected, len(batch.Readings)
+	j.devices = block.FromReadings(batch.Readings)
+	return nil
+}
+
+// options is how a device's body is read: times are judged as of when the hub
+// had it, so that the verdict is the same whenever it comes.
+func (c *Consumer) options(e *hub.Event) (wire.Options, *telemetry.Refusal) {
+	opt := wire.Options{
+		Window:   telemetry.NewWindow(e.Enqueued, c.floor(e.Enqueued)),
+		Readings: c.cfg.MaxReadings,
+		Metrics:  c.cfg.MaxMetrics,
+	}
+	if sender := senderOf(e); sender != "" {
+		if refusal := telemetry.CheckDevice(sender); refusal != nil {
+			refusal.Message = "IoT Hub's " + refusal.Message
+			return opt, refusal
+		}
+		opt.Device, opt.Sender = sender, true
+		return opt, nil
+	}
+	if telemetry.CheckDevice(e.PartitionKey) == nil {
+		opt.Default = e.PartitionKey
+	}
+	return opt, nil
+}
+
+// floor is the first time that is kept at a time.
+func (c *Consumer) floor(at time.Time) int64 {
+	if c.cfg.Retention == 0 {
+		return telemetry.Year2000
+	}
+	return at.Add(-c.cfg.Retention).UTC().Truncate(24 * time.Hour).UnixNano()
+}
+
+// firstStamp is the stamp of an event's first reading: the time at which the hub
+// had it, in whole milliseconds, and its number in the place of the microseconds.
+func firstStamp(e *hub.Event) telemetry.Stamp {
+	return telemetry.Stamp(e.Enqueued.UnixMilli()*int64(time.Millisecond) + e.Sequence%1000*int64(time.Microsecond))
+}
+
+// bodyCodes are the codes of bodies that are refused as a whole.
+var bodyCodes = map[wire.Kind]telemetry.Code{
+	wire.Syntax:          telemetry.InvalidJSON,
+	wire.Empty:           telemetry.EmptyMessage,
+	wire.TooManyReadings: telemetry.TooManyReadings,
+	wire.TooLarge:        telemetry.BodyTooLarge,
+	wire.UnknownEncoding: telemetry.UnsupportedEncoding,
+	wire.Corrupt:         telemetry.CorruptEvent,
+}
+
+func refuseBody(err error) *telemetry.Refusal {
+	var refused *wire.Error
+	if errors.As(err, &refused) {
+		return telemetry.Refuse(bodyCodes[refused.Kind], "%s", refused.Message)
+	}
+	return telemetry.Refuse(telemetry.CorruptEvent, "%v", err)
+}
+
+// What an event says of itself.
+const (
+	senderProperty   = "iothub-connection-device-id"
+	typeProperty     = "content-type"
+	encodingProperty = "content-encoding"
+)
+
+// senderOf is who sent an event, by IoT Hub; "" if it came another way.
+func senderOf(e *hub.Event) string { return text(e.System[senderProperty]) }
+
+// typeOf and headerOf are the content's type and encoding, as AMQP has them or as
+// senders that speak HTTP put them.
+func typeOf(e *hub.Event) string { return described(e, typeProperty) }
+
+func headerOf(e *hub.Event) string { return described(e, encodingProperty) }
+
+func described(e *hub.Event, name string) string {
+	if s := text(e.System[name]); s != "" {
+		return s
+	}
+	for key, value := range e.Properties {
+		if strings.EqualFold(key, name) {
+			return text(value)
+		}
+	}
+	return ""
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+// encodingOf is a content's compressions. IoT Hub has the charset in their place.
+func encodingOf(e *hub.Event) string {
+	header := headerOf(e)
+	switch name := strings.ToLower(strings.TrimSpace(header)); {
+	case strings.HasPrefix(name, "utf-"), name == "utf8", name == "us-ascii":
+		return ""
+	default:
+		return header
+	}
+}
+
+// parserOf finds the parser of a content: that of its type, if it has one, else
+// the text tells.
+func parserOf(e *hub.Event) func(io.Reader, wire.Options) (*wire.Batch, error) {
+	kind, _, _ := mime.ParseMediaType(typeOf(e))
+	switch kind {
+	case "application/json":
+		return wire.JSON
+	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
+		return wire.NDJSON
+	default:
+		return wire.Text
+	}
+}
