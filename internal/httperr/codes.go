@@ -5,21 +5,23 @@ import "net/http"
 // The codes of answers that are an error as a whole. Codes of single readings
 // are telemetry's; those that make a whole body an error are the same words.
 const (
-	InvalidJSON      = "invalid_json"       // the body does not parse to its end
-	InvalidBody      = "invalid_body"       // empty, cut short, or not what its headers say
-	InvalidDevice    = "invalid_device"     // a device id in the path
-	InvalidParameter = "invalid_parameter"  // of the query string
-	InvalidCursor    = "invalid_cursor"     // broken, or of another query
-	NotSupported     = "not_supported"      // known, but not built yet
-	QueryTooLarge    = "query_too_large"    // reads more than the service does for one query
-	UnknownDevice    = "unknown_device"     // no such device
-	NotFound         = "not_found"          // no such path
-	MethodNotAllowed = "method_not_allowed" // the path is there, with other methods
-	NotAcceptable    = "not_acceptable"     // no such format
-	RequestTimeout   = "request_timeout"    // the client sent its body too slowly
-	BodyTooLarge     = "body_too_large"     // as sent or decompressed
-	TooManyReadings  = "too_many_readings"  // in one body
-	HeaderTooLarge   = "header_too_large"   // of the request
+	InvalidJSON      = "invalid_json"        // the body does not parse to its end
+	InvalidBody      = "invalid_body"        // empty, cut short, or not what its headers say
+	InvalidDevice    = "invalid_device"      // a device id in the path
+	InvalidParameter = "invalid_parameter"   // of the query string
+	InvalidCursor    = "invalid_cursor"      // broken, or of another query
+	NotSupported     = "not_supported"       // known, but not built yet
+	QueryTooLarge    = "query_too_large"     // reads more than the service does for one query
+	UnknownDevice    = "unknown_device"      // no such device
+	UnknownLetter    = "unknown_dead_letter" // no such dead letter, or it is done
+	LetterCut        = "dead_letter_cut"     // its body was too large to be kept whole
+	NotFound         = "not_found"           // no such path
+	MethodNotAllowed = "method_not_allowed"  // the path is there, with other methods
+	NotAcceptable    = "not_acceptable"      // no such format
+	RequestTimeout   = "request_timeout"     // the client sent its body too slowly
+	BodyTooLarge     = "body_too_large"      // as sent or decompressed
+	TooManyReadings  = "too_many_readings"   // in one body
+	HeaderTooLarge   = "header_too_large"    // of the request
 	UnsupportedType  = "unsupported_media_type"
 	UnsupportedCode  = "unsupported_encoding" // of the content
 	Overloaded       = "overloaded"           // a queue is full; nothing was taken
@@ -42,6 +44,8 @@ var statuses = map[string]int{
 	NotSupported:     http.StatusBadRequest,
 	QueryTooLarge:    http.StatusBadRequest,
 	UnknownDevice:    http.StatusNotFound,
+	UnknownLetter:    http.StatusNotFound,
+	LetterCut:        http.StatusConflict,
 	NotFound:         http.StatusNotFound,
 	MethodNotAllowed: http.StatusMethodNotAllowed,
 	NotAcceptable:    http.StatusNotAcceptable,
