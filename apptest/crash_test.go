@@ -174,7 +174,7 @@ func (w *crashWorld) write(ctx context.Context, g *ingest.Group, dice *rand.Rand
 				{Name: "half", Value: telemetry.FloatValue(value / 2)}, {Name: "v", Value: telemetry.FloatValue(value)},
 			}}
 		}
-		if err := g.Put(ctx, readings); err != nil {
+		if _, err := g.Put(ctx, readings); err != nil {
 			return err
 		}
 		w.ledger.ack(sent)

@@ -12,7 +12,7 @@ import (
 	"sluice/telemetry/wire"
 )
 
-// answer is the body of 200, and of a 400 for content.
+// answer is the body of 200, 202, and of a 400 for content.
 type answer struct {
 	Accepted int       `json:"accepted"`
 	Rejected int       `json:"rejected"`
@@ -26,15 +26,19 @@ type problem struct {
 	Retryable bool   `json:"retryable"`
 }
 
-// verdict tells how the readings of a batch fared that are durable by now.
-func verdict(b *wire.Batch) (status int, body answer) {
+// verdict tells how the readings of a batch fared that are durable by now, some
+// of them in the queue if queued.
+func verdict(b *wire.Batch, queued bool) (status int, body answer) {
 	body = answer{Accepted: len(b.Readings), Rejected: b.Rejected, Errors: make([]problem, 0, len(b.Errors))}
 	for _, e := range b.Errors {
 		code := e.Refusal.Code
 		body.Errors = append(body.Errors, problem{e.Index, string(code), e.Refusal.Message, code.Retryable()})
 	}
-	if body.Accepted == 0 {
+	switch {
+	case body.Accepted == 0:
 		return http.StatusBadRequest, body
+	case queued:
+		return http.StatusAccepted, body
 	}
 	return http.StatusOK, body
 }

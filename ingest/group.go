@@ -53,6 +53,8 @@ type GroupConfig struct {
 	QueueBytes int64
 	// FlushTimeout (30 s) bounds one flush.
 	FlushTimeout time.Duration
+	// Queue, if not nil, takes flushes in the appender's place as long as it can.
+	Queue Queue
 }
 
 func (c GroupConfig) withDefaults() GroupConfig {
@@ -75,6 +77,7 @@ func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
 // It may be used concurrently.
 type Group struct {
 	appender Appender
+	sink     sink
 	cfg      GroupConfig
 	shards   []shard
 	queued   atomic.Int64 // bytes waiting and being flushed
@@ -85,10 +88,10 @@ type Group struct {
 	running  sync.WaitGroup
 }
 
-// NewGroup makes a group over an appender.
+// NewGroup makes a group over an appender and, if there is one, a queue.
 func NewGroup(appender Appender, cfg GroupConfig) *Group {
 	g := &Group{
-		appender: appender, cfg: cfg.withDefaults(),
+		appender: appender, sink: sink{cfg.Queue, appender}, cfg: cfg.withDefaults(),
 		shards: make([]shard, appender.Shards()), closing: make(chan struct{}),
 	}
 	g.flushes, g.abandon = context.WithCancel(context.Background())
@@ -98,15 +101,15 @@ func NewGroup(appender Appender, cfg GroupConfig) *Group {
 // Full says that Put would return ErrFull now.
 func (g *Group) Full() bool { return g.queued.Load() >= g.cfg.QueueBytes }
 
-// Put returns nil once all readings are durable. Within a shard they are
-// appended in their order. ErrFull and ErrClosed; the context's error when it
+// Put returns nil once all readings are durable; queued, if some of them are so
+// in the queue. Within a shard they are appended in their order. ErrFull and ErrClosed; the context's error when it
 // ended first; a Refuser when all are durable but those that it names; else what
 // Append said. After an error other than ErrFull some of
 // them may be durable or become so. The group keeps readings until they are
 // flushed: they must not be changed.
-func (g *Group) Put(ctx context.Context, readings []telemetry.Reading) error {
+func (g *Group) Put(ctx context.Context, readings []telemetry.Reading) (queued bool, err error) {
 	if len(readings) == 0 {
-		return nil
+		return false, nil
 	}
 	parts := g.split(readings)
 	size := int64(0)
@@ -114,14 +117,15 @@ func (g *Group) Put(ctx context.Context, readings []telemetry.Reading) error {
 		size += parts[i].bytes
 	}
 	if !g.reserve(size) {
-		return ErrFull
+		return false, ErrFull
 	}
-	t := newTicket(len(parts))
+	t := newTicket(len(parts), traceOf(ctx))
 	for i := range parts {
 		parts[i].ticket = t
 		g.enqueue(parts[i])
 	}
-	return t.wait(ctx)
+	err = t.wait(ctx)
+	return t.queued.Load(), err
 }
 
 // reserve makes room in the queue. What is larger than the queue gets in when
@@ -165,8 +169,11 @@ func (g *Group) run(n int) {
 			continue
 		}
 		s.last = time.Now()
-		err := g.flush(n, parts)
+		queued, err := g.flush(n, parts)
 		for _, p := range parts {
+			if queued {
+				p.ticket.queued.Store(true)
+			}
 			g.settle(p, p.share(err))
 		}
 	}
@@ -211,18 +218,29 @@ func (g *Group) take(s *shard) []part {
 
 // flush appends parts in one go. Its context is no request's: the requests
 // share its fate.
-func (g *Group) flush(n int, parts []part) (err error) {
+func (g *Group) flush(n int, parts []part) (queued bool, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("flush of shard %d panicked: %v", n, r)
+			queued, err = false, fmt.Errorf("flush of shard %d panicked: %v", n, r)
 		}
 	}()
 	ctx, cancel := context.WithTimeout(g.flushes, g.cfg.FlushTimeout)
 	defer cancel()
-	if err := g.appender.Append(ctx, n, block.FromReadings(join(parts))); err != nil {
-		return fmt.Errorf("appending to shard %d: %w", n, err)
+	queued, err = g.sink.append(ctx, n, block.FromReadings(join(parts)), traceIn(parts))
+	if err != nil {
+		return false, fmt.Errorf("appending to shard %d: %w", n, err)
 	}
-	return nil
+	return queued, nil
+}
+
+// traceIn is the first trace that a flush's requests have.
+func traceIn(parts []part) string {
+	for i := range parts {
+		if trace := parts[i].ticket.trace; trace != "" {
+			return trace
+		}
+	}
+	return ""
 }
 
 // Close flushes what waits, then returns nil; Put returns ErrClosed from now

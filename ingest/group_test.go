@@ -137,14 +137,14 @@ func TestIdleAddsNoWait(t *testing.T) {
 		store.took = 5 * time.Millisecond
 		g := NewGroup(store, GroupConfig{Linger: time.Hour})
 		began := time.Now()
-		if err := g.Put(t.Context(), some("pump-1", 3)); err != nil {
+		if _, err := g.Put(t.Context(), some("pump-1", 3)); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(began); took != store.took {
 			t.Errorf("took %v, the append alone %v", took, store.took)
 		}
 		began = time.Now() // another shard is idle, whatever the first does
-		if err := g.Put(t.Context(), some("pump-2", 1)); err != nil || time.Since(began) != store.took {
+		if _, err := g.Put(t.Context(), some("pump-2", 1)); err != nil || time.Since(began) != store.took {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
@@ -159,7 +159,7 @@ func TestRequestsShareFlushes(t *testing.T) {
 		began := time.Now()
 		for range 100 {
 			wg.Go(func() {
-				if err := g.Put(t.Context(), some("pump-1", 2)); err != nil {
+				if _, err := g.Put(t.Context(), some("pump-1", 2)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -184,7 +184,7 @@ func TestLinger(t *testing.T) {
 		for i := range 50 { // a request every 10 ms
 			wg.Go(func() {
 				time.Sleep(time.Duration(i) * 10 * time.Millisecond)
-				if err := g.Put(t.Context(), some("pump-0", 1)); err != nil {
+				if _, err := g.Put(t.Context(), some("pump-0", 1)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -200,7 +200,7 @@ func TestLinger(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		began = time.Now()
-		if err := g.Put(t.Context(), some("pump-0", 1)); err != nil || time.Since(began) != 0 {
+		if _, err := g.Put(t.Context(), some("pump-0", 1)); err != nil || time.Since(began) != 0 {
 			t.Errorf("idle again: %v after %v", err, time.Since(began))
 		}
 	})
@@ -213,7 +213,7 @@ func TestFullQueueRefuses(t *testing.T) {
 		one := sizeOf(&some("pump-0", 1)[0])
 		g := NewGroup(store, GroupConfig{QueueBytes: 10 * one})
 		var wg sync.WaitGroup
-		put := func(device string, n int) { wg.Go(func() { _ = g.Put(t.Context(), some(device, n)) }) }
+		put := func(device string, n int) { wg.Go(func() { _, _ = g.Put(t.Context(), some(device, n)) }) }
 		put("pump-0", 6)
 		put("pump-1", 4)
 		synctest.Wait()
@@ -221,7 +221,7 @@ func TestFullQueueRefuses(t *testing.T) {
 			t.Error("not full")
 		}
 		began := time.Now()
-		if err := g.Put(t.Context(), some("pump-1", 1)); !errors.Is(err, ErrFull) || time.Since(began) != 0 {
+		if _, err := g.Put(t.Context(), some("pump-1", 1)); !errors.Is(err, ErrFull) || time.Since(began) != 0 {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		wg.Wait()
@@ -229,7 +229,7 @@ func TestFullQueueRefuses(t *testing.T) {
 			t.Errorf("%d bytes left in the queue", g.queued.Load())
 		}
 		// What is larger than the whole queue goes alone.
-		if err := g.Put(t.Context(), some("pump-1", 100)); err != nil {
+		if _, err := g.Put(t.Context(), some("pump-1", 100)); err != nil {
 			t.Error(err)
 		}
 		if n := len(store.log()); n != 3 {
@@ -257,7 +257,7 @@ func TestOneShardFails(t *testing.T) {
 			for _, d := range c.devices {
 				readings = append(readings, some(d, 2)...)
 			}
-			if err := g.Put(t.Context(), readings); !errors.Is(err, c.want) {
+			if _, err := g.Put(t.Context(), readings); !errors.Is(err, c.want) {
 				t.Errorf("%v: %v, want %v", c.devices, err, c.want)
 			}
 		}
@@ -270,7 +270,7 @@ func TestOneShardFails(t *testing.T) {
 func TestPanicsFailTheFlushAlone(t *testing.T) {
 	store := newRecorder(1)
 	g := NewGroup(panicking{store}, GroupConfig{})
-	if err := g.Put(t.Context(), some("pump-0", 1)); err == nil || !strings.Contains(err.Error(), "panicked: ouch") {
+	if _, err := g.Put(t.Context(), some("pump-0", 1)); err == nil || !strings.Contains(err.Error(), "panicked: ouch") {
 		t.Error(err)
 	}
 	if err := g.Close(t.Context()); err != nil {
@@ -295,18 +295,18 @@ func TestDeadline(t *testing.T) {
 		began := time.Now()
 		var wg sync.WaitGroup
 		wg.Go(func() { // its flush lands all the same
-			if err := g.Put(deadline(), some("pump-0", 1)); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 300*time.Millisecond {
+			if _, err := g.Put(deadline(), some("pump-0", 1)); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 300*time.Millisecond {
 				t.Errorf("%v after %v", err, time.Since(began))
 			}
 		})
 		synctest.Wait()
 		wg.Go(func() { // waits for the first flush: dropped
-			if err := g.Put(deadline(), some("pump-0", 10)); !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := g.Put(deadline(), some("pump-0", 10)); !errors.Is(err, context.DeadlineExceeded) {
 				t.Error(err)
 			}
 		})
 		synctest.Wait()
-		if err := g.Put(t.Context(), some("pump-0", 1)); err != nil {
+		if _, err := g.Put(t.Context(), some("pump-0", 1)); err != nil {
 			t.Error(err)
 		}
 		wg.Wait()
@@ -326,11 +326,11 @@ func TestFlushesAreBounded(t *testing.T) {
 		store.took = time.Millisecond
 		g := NewGroup(store, GroupConfig{FlushReadings: 100})
 		var wg sync.WaitGroup
-		wg.Go(func() { _ = g.Put(t.Context(), some("pump-0", 1)) })
+		wg.Go(func() { _, _ = g.Put(t.Context(), some("pump-0", 1)) })
 		synctest.Wait()
 		for _, n := range []int{60, 30, 20, 250} {
 			wg.Go(func() {
-				if err := g.Put(t.Context(), some("pump-0", n)); err != nil {
+				if _, err := g.Put(t.Context(), some("pump-0", n)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -355,7 +355,7 @@ func TestCloseFlushesWhatWaits(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() {
-				if err := g.Put(t.Context(), some("pump-0", 2)); err != nil {
+				if _, err := g.Put(t.Context(), some("pump-0", 2)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -366,7 +366,7 @@ func TestCloseFlushesWhatWaits(t *testing.T) {
 			t.Errorf("%v after %v: the linger must not be waited for", err, time.Since(began))
 		}
 		wg.Wait()
-		if err := g.Put(t.Context(), some("pump-0", 1)); !errors.Is(err, ErrClosed) {
+		if _, err := g.Put(t.Context(), some("pump-0", 1)); !errors.Is(err, ErrClosed) {
 			t.Error(err)
 		}
 		if n := len(store.log()); n != 2 {
@@ -381,7 +381,10 @@ func TestCloseGivesUpWithItsContext(t *testing.T) {
 		store.took = time.Hour
 		g := NewGroup(store, GroupConfig{FlushTimeout: 2 * time.Hour})
 		failed := make(chan error)
-		go func() { failed <- g.Put(context.Background(), some("pump-0", 2)) }()
+		go func() {
+			_, err := g.Put(context.Background(), some("pump-0", 2))
+			failed <- err
+		}()
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -440,7 +443,7 @@ func TestAcknowledgedMeansAppended(t *testing.T) {
 					}
 					ctx, cancel := context.WithTimeout(context.Background(), r.patience)
 					defer cancel()
-					r.err = g.Put(ctx, r.readings)
+					_, r.err = g.Put(ctx, r.readings)
 				})
 			}
 			wg.Wait()
@@ -484,7 +487,7 @@ func TestStampsOfARequestRiseWithinAShard(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 5 {
 			wg.Go(func() {
-				_ = g.Put(t.Context(), slices.Concat(some("pump-0", 10), some("pump-1", 3), some("pump-0", 10)))
+				_, _ = g.Put(t.Context(), slices.Concat(some("pump-0", 10), some("pump-1", 3), some("pump-0", 10)))
 			})
 			synctest.Wait()
 		}

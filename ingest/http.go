@@ -65,10 +65,12 @@ func (in *Ingest) post(c echo.Context, device string) error {
 	if err != nil {
 		return err
 	}
-	if err := in.take(c.Request().Context(), batch); err != nil {
+	ctx := withTrace(c.Request().Context(), c.Request().Header.Get(traceparent))
+	queued, err := in.take(ctx, batch)
+	if err != nil {
 		return explainStore(err)
 	}
-	return c.JSON(verdict(batch))
+	return c.JSON(verdict(batch, queued))
 }
 
 // decode reads a request's body. What can be told from the headers is refused

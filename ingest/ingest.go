@@ -41,7 +41,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Store is where readings go.
+// Store is where readings go, by way of the queue if there is one
+// (GroupConfig.Queue), and deletions at once.
 type Store interface {
 	Appender
 	// Delete deletes a device: after nil, nothing that was accepted under stamp or
@@ -60,7 +61,8 @@ type Ingest struct {
 	room  room
 }
 
-// New makes an Ingest. floor returns the oldest time that the store keeps,
+// New makes an Ingest. The store need not be there yet: as long as it fails, the
+// queue takes readings. floor returns the oldest time that the store keeps,
 // nanoseconds since the Unix epoch; it is called for each body.
 func New(cfg Config, store Store, clock *telemetry.Clock, floor func() int64) *Ingest {
 	cfg = cfg.withDefaults()
@@ -94,29 +96,30 @@ func (in *Ingest) options(device string) wire.Options {
 	}
 }
 
-// take makes the acceptable readings of a batch durable.
-func (in *Ingest) take(ctx context.Context, b *wire.Batch) error {
+// take makes the acceptable readings of a batch durable; queued, if some of them
+// are so in the queue.
+func (in *Ingest) take(ctx context.Context, b *wire.Batch) (queued bool, err error) {
 	b.Refuse(in.names.checker())
 	if len(b.Readings) == 0 {
-		return nil
+		return false, nil
 	}
 	b.Stamp(in.clock.Take(len(b.Readings)))
 	ctx, cancel := context.WithTimeout(ctx, in.cfg.Deadline)
 	defer cancel()
-	err := in.put(ctx, b)
+	queued, err = in.put(ctx, b)
 	if errors.Is(err, engine.ErrFloor) {
 		in.refuseOld(b)
-		err = in.put(ctx, b) // with the same stamps: what is durable already stays as it is
+		queued, err = in.put(ctx, b) // with the same stamps: what is durable already stays as it is
 	}
-	return err
+	return queued, err
 }
 
 // put makes readings durable and takes back those that the store refuses.
-func (in *Ingest) put(ctx context.Context, b *wire.Batch) error {
-	err := in.group.Put(ctx, b.Readings)
+func (in *Ingest) put(ctx context.Context, b *wire.Batch) (queued bool, err error) {
+	queued, err = in.group.Put(ctx, b.Readings)
 	var refuser Refuser
 	if !errors.As(err, &refuser) {
-		return err
+		return queued, err
 	}
 	b.Refuse(func(r *telemetry.Reading) *telemetry.Refusal {
 		if !refuser.Refused(r.Device, r.Stamp) {
@@ -124,7 +127,7 @@ func (in *Ingest) put(ctx context.Context, b *wire.Batch) error {
 		}
 		return telemetry.Refuse(telemetry.NotStorable, "the store refuses this reading of %s for good: sending it again does not help", telemetry.Quote(r.Device))
 	})
-	return nil
+	return queued, nil
 }
 
 // refuseOld judges the times of a batch again, by the floor that was raised

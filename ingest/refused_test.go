@@ -96,7 +96,7 @@ func TestRefusedAndFailed(t *testing.T) {
 		return nil
 	}
 	group := NewGroup(store, GroupConfig{})
-	err := group.Put(t.Context(), []telemetry.Reading{{Device: "pump-0", Stamp: 1}, {Device: "pump-1", Stamp: 2}})
+	_, err := group.Put(t.Context(), []telemetry.Reading{{Device: "pump-0", Stamp: 1}, {Device: "pump-1", Stamp: 2}})
 	var refuser Refuser
 	if !errors.Is(err, away) || errors.As(err, &refuser) {
 		t.Errorf("%v", err)

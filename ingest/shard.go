@@ -156,6 +156,8 @@ func join(parts []part) []telemetry.Reading {
 type ticket struct {
 	left   atomic.Int32 // parts that are not durable yet
 	failed atomic.Bool  // a part failed, or the request has gone
+	queued atomic.Bool  // a part is in the queue
+	trace  string       // the request's traceparent; "" if it has none
 	err    error        // why, set before done is closed
 	done   chan struct{}
 
@@ -175,8 +177,8 @@ func (r refusals) Refused(device string, stamp telemetry.Stamp) bool {
 	return slices.ContainsFunc(r, func(one Refuser) bool { return one.Refused(device, stamp) })
 }
 
-func newTicket(parts int) *ticket {
-	t := &ticket{done: make(chan struct{})}
+func newTicket(parts int, trace string) *ticket {
+	t := &ticket{trace: trace, done: make(chan struct{})}
 	t.left.Store(int32(parts))
 	return t
 }
