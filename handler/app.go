@@ -41,7 +41,7 @@ func newApp(h *house, l *life, log *slog.Logger, p patience) *echo.Echo {
 	e.Use(h.inflight.limit)
 	l.routes(e, h.ready)
 	registerTriggers(e, h.compact.Run, h.take, h.settings.UnderHost(), log)
-	e.Match([]string{http.MethodGet, http.MethodHead}, "/api/v1/status", statusHandler(h, l))
+	e.Match(statusMethods, statusPath, statusHandler(h.status, l))
 	h.routes(e)
 	return e
 }

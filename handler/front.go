@@ -20,8 +20,8 @@ type life struct {
 	stopping atomic.Bool
 }
 
-// front answers from the first moment on: the probes and the start page by
-// itself, everything else by the app of an open house. While there is none, calls
+// front answers from the first moment on: the probes, the start page and a short
+// status by itself, everything else by the app of an open house. While there is none, calls
 // wait, bounded, for the first try to open one; after that they are sent home at
 // once, as nobody knows how long it takes. Readings do not wait for it where there
 // is a hub: they are taken without a house.
@@ -58,6 +58,7 @@ func newFront(g *ground, p patience) *front {
 	early := newEcho(g.log, p)
 	f.life.routes(early, func(ctx context.Context) readiness { return judge(f.whyNotOpen(), g.hubAway(ctx), f.mayQueue()) })
 	registerTriggers(early, f.notDone, f.notDone, g.settings.UnderHost(), g.log)
+	early.Match(statusMethods, statusPath, statusHandler(f.status, f.life))
 	if g.hasHub() {
 		g.ingest.Register(early.Group("", g.inflight.limit, f.onlyQueued))
 	}
@@ -181,5 +182,5 @@ func (f *front) await(r *http.Request) *echo.Echo {
 }
 
 func isProbe(path string) bool {
-	return path == "/" || path == "/healthz" || path == "/readyz"
+	return path == "/" || path == "/healthz" || path == "/readyz" || path == statusPath
 }

@@ -13,9 +13,11 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"sluice/compact"
+	"sluice/consume"
+	"sluice/consume/progress"
+	"sluice/deadletters"
 	"sluice/engine"
 	"sluice/ingest"
-	"sluice/internal/invoke"
 	"sluice/internal/settings"
 	"sluice/query"
 	"sluice/telemetry"
@@ -29,9 +31,14 @@ type house struct {
 	query   *query.Service
 	compact *compact.Trigger
 
-	compactor     sync.WaitGroup
-	stopCompactor context.CancelFunc
-	broken        chan error // the store cannot go on: it must be opened again
+	deadletters *deadletters.Store
+	consumer    *consume.Consumer
+	trigger     *consume.Trigger
+	frontier    *consume.Frontier // nil without a hub
+
+	work     sync.WaitGroup // compactor, consumer
+	stopWork context.CancelFunc
+	broken   chan error // the store cannot go on: it must be opened again
 }
 
 // openHouse opens the store and what stands on it.
@@ -43,19 +50,42 @@ func openHouse(ctx context.Context, g *ground) (*house, error) {
 	}
 	config := engineConfig(g.settings, g.storage, g.log)
 	h.store.configure(&config)
+	positions := progress.New(config.Accounts[0], g.settings.EventHubName, g.settings.ConsumerGroup, g.storage.now)
+	if g.hub != nil {
+		h.frontier = consume.NewFrontier(g.hub, positions, g.storage.now)
+		config.Consumed = h.frontier.Consumed
+	}
 	if h.engine, err = engine.Open(ctx, config); err != nil {
 		return nil, errors.Join(g.storage.explain(err), h.store.close())
 	}
 	h.store.opened(h.engine)
-	h.query = query.New(func() query.Reader { return h.engine.View() }, query.Options{Lateness: atLeast(g.settings.Lateness), Log: g.log})
-	h.compact = compact.New(h.engine, compact.Options{Rest: restOf(g.settings), Log: g.log})
-	compacting, stop := context.WithCancel(context.Background())
-	h.stopCompactor = stop
-	if hasTicker(g.settings) {
-		h.compactor.Go(func() { keepRunning(compacting, h.engine.Run, g.log) })
-	}
+	h.deadletters = deadletters.New(config.Accounts[0], g.storage.now)
+	h.consumer = consume.New(h.consumeConfig(positions, config.Retention))
+	h.trigger = consume.NewTrigger(h.consumer, g.settings.EventHubName, g.settings.ConsumerGroup)
+	h.query = query.New(func() query.Reader { return h.engine.View() }, query.Options{Lateness: atLeast(g.settings.Lateness), Consumed: config.Consumed, Log: g.log})
+	h.compact = compact.New(tidy{h.engine, h.deadletters, g.log}, compact.Options{Rest: restOf(g.settings), Log: g.log})
 	g.bear(h.engine)
+	h.start()
 	return h, nil
+}
+
+// start starts what runs by itself.
+func (h *house) start() {
+	ctx, stop := context.WithCancel(context.Background())
+	h.stopWork = stop
+	run := func(work func(context.Context)) {
+		h.work.Go(func() { keepRunning(ctx, work, h.log) })
+	}
+	if hasTicker(h.settings) {
+		run(h.engine.Run)
+		run(func(ctx context.Context) {
+			purge(ctx, h.deadletters, h.log)
+			pause(ctx, purgeEvery)
+		})
+	}
+	if h.hub != nil && h.settings.Consume == settings.BySelf {
+		run(h.consume)
+	}
 }
 
 // keepRunning runs what must not end before ctx does: again after a panic, which
@@ -153,6 +183,7 @@ func share(s settings.Settings, part int64, most settings.Size) int64 {
 func (h *house) routes(e *echo.Echo) {
 	h.ingest.Register(e)
 	h.query.Register(e)
+	deadletters.NewAPI(h.deadletters, h.consumer).Register(e)
 }
 
 // ready says whether readings can be accepted.
@@ -160,16 +191,16 @@ func (h *house) ready(ctx context.Context) readiness {
 	return judge(h.store.ready(ctx), h.hubAway(ctx), true)
 }
 
-// close makes durable what waits for a flush, ends the compactor, and then the
-// store. A store that breaks meanwhile is left as it is: calls inside of it may
+// close makes durable what waits for a flush, ends the consumer, the compactor,
+// and then the store. A store that breaks meanwhile is left as it is: calls inside of it may
 // never return.
 func (h *house) close(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() {
 		err := h.flush(ctx)
 		h.late.leave()
-		h.stopCompactor()
-		h.compactor.Wait()
+		h.stopWork()
+		h.work.Wait()
 		done <- errors.Join(err, h.store.close())
 	}()
 	select {
@@ -184,10 +215,5 @@ func (h *house) close(ctx context.Context) error {
 // or no answer until the request's deadline.
 func (h *house) abandon() {
 	h.late.leave()
-	h.stopCompactor()
-}
-
-// take consumes a batch of events that the host's trigger brings.
-func (h *house) take(context.Context, invoke.Envelope) ([]string, error) {
-	return nil, errors.New("not yet")
+	h.stopWork()
 }

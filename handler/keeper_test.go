@@ -40,7 +40,7 @@ func keeping(t *testing.T, log *bytes.Buffer, open func(try int) (*house, error)
 }
 
 func aHouse() *house {
-	return &house{ground: &ground{late: newLate(1, nil)}, broken: make(chan error, 1), stopCompactor: func() {}}
+	return &house{ground: &ground{late: newLate(1, nil)}, broken: make(chan error, 1), stopWork: func() {}}
 }
 
 func TestOpenedAgainAndAgain(t *testing.T) {

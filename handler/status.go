@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -19,19 +20,23 @@ type status struct {
 	Shards  []shard    `json:"shards"`
 	// Lag is the age of the oldest readings that are not merged yet, at most.
 	Lag int64 `json:"lagSeconds"`
+	// Of the Event Hub, if there is one.
+	Hub         *hubState    `json:"eventhub,omitempty"`
+	Consumption *consumption `json:"consumption,omitempty"`
+	DeadLetters *letters     `json:"deadletters,omitempty"`
 }
 
 type storeState struct {
-	Kind  string    `json:"kind"` // embedded or tables
-	ID    string    `json:"id"`
-	Floor time.Time `json:"floor"` // nothing earlier is kept
+	Kind  string    `json:"kind,omitempty"` // embedded or tables
+	ID    string    `json:"id,omitempty"`
+	Floor time.Time `json:"floor,omitzero"` // nothing earlier is kept
 	// Of the embedded store: its files, and what is free of the disk (0 where it
 	// does not tell).
 	Bytes *uint64 `json:"bytes,omitempty"`
 	Free  *uint64 `json:"freeBytes,omitempty"`
 	// Of tables.
 	Accounts []accountState `json:"accounts,omitempty"`
-	Reason   string         `json:"reason,omitempty"`           // why the shards could not be read
+	Reason   string         `json:"reason,omitempty"`           // why the shards could not be read, or the store not opened
 	Skew     *float64       `json:"clockSkewSeconds,omitempty"` // the store's clock minus this machine's
 }
 
@@ -59,9 +64,15 @@ type shard struct {
 	Carried int `json:"carriedDevices"`
 }
 
-func statusHandler(h *house, l *life) echo.HandlerFunc {
+const statusPath = "/api/v1/status"
+
+var statusMethods = []string{http.MethodGet, http.MethodHead}
+
+// statusHandler answers with what ask says. It is there before the store is open,
+// too.
+func statusHandler(ask func(context.Context) (status, error), l *life) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		answer, err := h.status(c.Request().Context())
+		answer, err := ask(c.Request().Context())
 		if err != nil {
 			return err
 		}
@@ -72,14 +83,30 @@ func statusHandler(h *house, l *life) echo.HandlerFunc {
 	}
 }
 
+// status is what there is to say without a house.
+func (f *front) status(context.Context) (status, error) {
+	answer := status{Shards: []shard{}, Hub: f.ground.hubState()}
+	if err := f.whyNotOpen(); err != nil {
+		answer.Store.Reason = err.Error()
+	}
+	return answer, nil
+}
+
 func (h *house) status(ctx context.Context) (status, error) {
-	answer := status{Shards: []shard{}, Store: storeState{ID: h.engine.ID(), Floor: time.Unix(0, h.engine.Floor()).UTC()}}
+	answer := status{
+		Shards: []shard{}, Store: storeState{ID: h.engine.ID(), Floor: time.Unix(0, h.engine.Floor()).UTC()},
+		Hub: h.hubState(),
+	}
 	if err := h.store.describe(ctx, &answer.Store); err != nil {
 		return status{}, err
 	}
 	within, cancel := context.WithTimeout(ctx, statusWithin)
 	defer cancel()
+	var rest sync.WaitGroup
+	rest.Go(func() { answer.Consumption = h.consumption(within) })
+	rest.Go(func() { answer.DeadLetters = h.letters(within) })
 	e, err := h.engine.Status(within)
+	rest.Wait()
 	if err != nil { // an operator asks just then
 		answer.Store.Reason = err.Error()
 		return answer, nil

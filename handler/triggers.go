@@ -8,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"sluice/compact"
+	"sluice/consume"
 	"sluice/internal/invoke"
 )
 
@@ -22,17 +23,12 @@ type work func(context.Context, invoke.Envelope) (lines []string, err error)
 // that are no HTTP triggers, and what stands there for whoever else comes.
 func registerTriggers(e *echo.Echo, merge, take work, underHost bool, log *slog.Logger) {
 	invoke.Function{Name: compact.Name, Limit: compact.MaxEnvelope, Run: merge}.Register(e, underHost, log)
-	invoke.Function{Name: consumeName, Limit: maxEnvelope, Run: take}.Register(e, underHost, log)
+	invoke.Function{Name: consume.Name, Limit: invoke.EventsLimit(consume.MaxEvents), Run: take}.Register(e, underHost, log)
 	if underHost {
 		invoke.RefuseWrapped(e, log, httpFunctions...)
 	}
 }
 
 func isTrigger(r *http.Request) bool {
-	return r.Method == http.MethodPost && (r.URL.Path == "/"+compact.Name || r.URL.Path == "/"+consumeName)
+	return r.Method == http.MethodPost && (r.URL.Path == "/"+compact.Name || r.URL.Path == "/"+consume.Name)
 }
-
-const (
-	consumeName = "consume"
-	maxEnvelope = 64 << 20
-)
