@@ -28,6 +28,8 @@ type app struct {
 	proxying   bool
 	forwarding bool
 	timeout    time.Duration // of an invocation; 0: none
+	batch      int           // most events of an Event Hub trigger's call
+	prefetch   int           // events of a partition that are fetched ahead
 	functions  []*function   // by name
 	http       []*function   // in the order in which they are tried
 	warnings   []string
@@ -67,7 +69,8 @@ type hostFile struct {
 		EnableProxyingHTTPRequest   bool `json:"enableProxyingHttpRequest"`
 	}
 	Extensions struct {
-		HTTP struct{ RoutePrefix *string }
+		HTTP      struct{ RoutePrefix *string }
+		EventHubs eventHubsFile
 	}
 }
 
@@ -154,6 +157,16 @@ func (a *app) readHostFile() (*hostFile, error) {
 	a.warnings = append(a.warnings, warnings...)
 	if err != nil {
 		return nil, err
+	}
+	if err := file.Extensions.EventHubs.check(); err != nil {
+		return nil, err
+	}
+	a.batch, a.prefetch = defaultBatch, defaultPrefetch
+	if n := file.Extensions.EventHubs.MaxEventBatchSize; n != nil {
+		a.batch = *n
+	}
+	if n := file.Extensions.EventHubs.PrefetchCount; n != nil {
+		a.prefetch = *n
 	}
 	return &file, a.readTimeout(file.FunctionTimeout)
 }

@@ -42,25 +42,23 @@ func (h *Host) TriggerEvents(ctx context.Context, name, partition string, events
 	if err != nil {
 		return err
 	}
-	hub, err := resolve(f.binding.EventHubName, h.settings)
+	where, err := f.place(h.settings)
 	if err != nil {
 		return err
 	}
-	group, err := resolve(f.binding.ConsumerGroup, h.settings)
+	p, err := eventPayload(f, where.partition(partition), events)
 	if err != nil {
 		return err
 	}
-	if group == "" {
-		group = "$Default"
+	return h.trigger(ctx, f, p, nil)
+}
+
+// partition is how a trigger is told of a partition.
+func (p hubPlace) partition(id string) object {
+	return object{
+		{"IsCheckpointingAfterInvocation", true}, {"FullyQualifiedNamespace", p.namespace},
+		{"EventHubName", p.hub}, {"ConsumerGroup", p.group}, {"PartitionId", id},
 	}
-	p, err := eventPayload(f, object{
-		{"IsCheckpointingAfterInvocation", true}, {"FullyQualifiedNamespace", namespace(f.binding.Connection, h.settings)},
-		{"EventHubName", hub}, {"ConsumerGroup", group}, {"PartitionId", partition},
-	}, events)
-	if err != nil {
-		return err
-	}
-	return h.trigger(ctx, f, p)
 }
 
 // namespace is where a connection leads, from its setting.

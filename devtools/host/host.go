@@ -73,6 +73,9 @@ type Options struct {
 	Log *slog.Logger
 	// Output takes the handler's lines, one at a time for each of its streams.
 	Output func(Line)
+	// Hubs feeds functions with an eventHubTrigger, from hubs that their connection
+	// strings lead to. Nil: only TriggerEvents calls them.
+	Hubs *Hubs
 
 	habits *habits
 }
@@ -94,6 +97,7 @@ type Host struct {
 	timers     context.Context // ends when no more timers are to fire
 	noTimers   context.CancelFunc
 	calls      sync.WaitGroup // triggers under way
+	readers    sync.WaitGroup // of hubs
 
 	mu         sync.Mutex
 	deliveries map[string]int
@@ -124,6 +128,7 @@ func Start(ctx context.Context, o Options) (*Host, error) {
 	go func() { _ = h.server.Serve(h.listener) }()
 	context.AfterFunc(ctx, func() { _ = h.Close() })
 	h.startTimers()
+	h.startHubs(o.Hubs)
 	return h, nil
 }
 
@@ -231,6 +236,7 @@ type Function struct {
 	Route         string // of an HTTP function, with a slash at its begin
 	Methods       []string
 	Schedule      string // of a timer
+	Hub           string // that feeds it
 	Disabled      bool
 	Err           error // why it did not start
 }
@@ -243,6 +249,9 @@ func (h *Host) Functions() []Function {
 		if f.route != nil {
 			d.Route = "/" + f.route.template
 			d.Methods = slices.Sorted(maps.Keys(f.methods))
+		}
+		if where, err := f.place(h.settings); f.kind == "eventHubTrigger" && err == nil {
+			d.Hub = where.hub
 		}
 		list = append(list, d)
 	}
@@ -304,6 +313,7 @@ func (h *Host) stop(why error, atOnce bool) {
 			_ = h.server.Shutdown(h.life)
 			h.calls.Wait()
 			h.die()
+			h.readers.Wait()
 			_ = h.server.Close()
 			h.supervisor.stop()
 			h.client.close()

@@ -24,7 +24,14 @@ var hostKeys = keys{
 			"routePrefix": nil, "maxOutstandingRequests": nil, "maxConcurrentRequests": nil, "dynamicThrottlesEnabled": nil,
 			"hsts": nil, "customHeaders": nil,
 		},
-		"eventHubs": nil, "blobs": nil, "queues": nil, "serviceBus": nil, "durableTask": nil, "cosmosDB": nil, "tables": nil,
+		"eventHubs": keys{
+			"maxEventBatchSize": nil, "minEventBatchSize": nil, "maxWaitTime": nil, "prefetchCount": nil, "batchCheckpointFrequency": nil,
+			"initialOffsetOptions": keys{"type": nil, "enqueuedTimeUtc": nil},
+			"clientRetryOptions":   keys{"mode": nil, "tryTimeout": nil, "delay": nil, "maximumDelay": nil, "maximumRetries": nil},
+			"transportType":        nil, "webProxy": nil, "customEndpointAddress": nil, "targetUnprocessedEventThreshold": nil,
+			"trackLastEnqueuedEventProperties": nil, "loadBalancingUpdateInterval": nil, "partitionOwnershipExpirationInterval": nil, "enableCheckpointing": nil,
+		},
+		"blobs": nil, "queues": nil, "serviceBus": nil, "durableTask": nil, "cosmosDB": nil, "tables": nil,
 	},
 	"customHandler": keys{
 		"description": keys{

@@ -172,3 +172,15 @@ func FuzzHostKeys(f *testing.F) {
 		_, _ = functionKeys.check(text)
 	})
 }
+
+func TestTimeSpans(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"00:00:01": time.Second, "1.02:03:04": 26*time.Hour + 3*time.Minute + 4*time.Second, "00:00:00.05": 50 * time.Millisecond, "00:00:01.0000001": time.Second + 100,
+		"": -1, "5": -1, "00:60:00": -1, "00:00:00.": -1, "00:00:00.12345678": -1, "00:00:00.-5": -1, "-1.00:00:00": -1, "00:00:x": -1,
+	} {
+		got, err := parseTimeSpan(text)
+		if want < 0 && err == nil || want >= 0 && (err != nil || got != want) {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+}

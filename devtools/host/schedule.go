@@ -163,7 +163,7 @@ func each(set uint64) func(func(int) bool) {
 	}
 }
 
-// parseTimeSpan reads [d.]hh:mm:ss.
+// parseTimeSpan reads [d.]hh:mm:ss[.f], with up to seven digits of a fraction.
 func parseTimeSpan(text string) (time.Duration, error) {
 	wrong := fmt.Errorf("%q: hh:mm:ss would be right", text)
 	days := 0
@@ -178,7 +178,15 @@ func parseTimeSpan(text string) (time.Duration, error) {
 	if len(parts) != 3 {
 		return 0, wrong
 	}
-	total := time.Duration(days) * 24 * time.Hour
+	fraction := time.Duration(0)
+	if seconds, f, ok := strings.Cut(parts[2], "."); ok {
+		n, err := strconv.Atoi((f + "0000000")[:7])
+		if err != nil || n < 0 || f == "" || len(f) > 7 {
+			return 0, wrong
+		}
+		parts[2], fraction = seconds, time.Duration(n)*100
+	}
+	total := time.Duration(days)*24*time.Hour + fraction
 	for i, unit := range []time.Duration{time.Hour, time.Minute, time.Second} {
 		n, err := strconv.Atoi(parts[i])
 		if err != nil || n < 0 || n >= []int{24, 60, 60}[i] {

@@ -60,7 +60,7 @@ func (h *Host) runTimer(ctx context.Context, f *function, p *payload) error {
 	if p == nil {
 		p = &payload{data: object{{f.binding.Name, timerInfo(nil)}}}
 	}
-	return h.trigger(ctx, f, *p)
+	return h.trigger(ctx, f, *p, nil)
 }
 
 func timerInfo(status any) object {

@@ -44,8 +44,9 @@ func (h *Host) running(name, kind string) (*function, error) {
 }
 
 // trigger calls a function, again after a failure as its retry policy says.
-// Retries come with the id of the first (recorded).
-func (h *Host) trigger(ctx context.Context, f *function, p payload) error {
+// Retries come with the id of the first (recorded). givesUp, if there is one, may
+// end them after any failure.
+func (h *Host) trigger(ctx context.Context, f *function, p payload, givesUp func() bool) error {
 	if !h.enter() {
 		return errClosing
 	}
@@ -62,7 +63,7 @@ func (h *Host) trigger(ctx context.Context, f *function, p payload) error {
 			return nil
 		}
 		h.log.Error("function failed", "function", f.name, "invocation", id, "error", err.Error())
-		if f.retry == nil || f.retry.most >= 0 && retry >= f.retry.most {
+		if f.retry == nil || f.retry.most >= 0 && retry >= f.retry.most || givesUp != nil && givesUp() {
 			return fmt.Errorf("%w: %s: %w", ErrInvocation, f.name, err)
 		}
 		select {

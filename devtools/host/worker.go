@@ -36,11 +36,18 @@ type habits struct {
 	errors   int           // that stop the host
 	activity time.Duration // without a byte either way in a proxied call
 	maxBody  int64         // of a request
+
+	hubAnswer time.Duration // that a hub has for an answer
+	hubPause  time.Duration // before a hub or a partition is opened again
+	hubStolen time.Duration // the same if another reader has taken the partition
+	hubGather time.Duration // that an event waits for those that come with it
+	hubClose  time.Duration // that the end of a connection may take
 }
 
 var realHabits = habits{
 	poll: 30 * time.Millisecond, startup: 30 * time.Second, quiet: 30 * time.Minute, errors: 3,
 	activity: 240 * time.Second, maxBody: 100 << 20,
+	hubAnswer: 10 * time.Second, hubPause: 200 * time.Millisecond, hubStolen: 10 * time.Second, hubGather: 5 * time.Millisecond, hubClose: time.Second,
 }
 
 // exitRestart is an exit code that asks for a new start and is no error.

@@ -4,7 +4,8 @@
 //	go run ./devtools/host/cmd/host -root . -mode forward
 //
 // Settings come from local.settings.json of the app root and from the
-// environment, which wins.
+// environment, which wins. Functions with an eventHubTrigger get the events of the
+// hub that their connection string leads to.
 package main
 
 import (
@@ -18,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"sluice/devtools/host"
 )
@@ -35,6 +37,8 @@ func run(ctx context.Context, arguments, environ []string, stdout, stderr io.Wri
 	port := flags.Int("port", 7071, "`port` on 127.0.0.1")
 	mode := flags.String("mode", "proxy", "proxy (newer hosts) or forward (older ones)")
 	key := flags.String("key", "", "`key` that opens the admin API and functions that are not anonymous; closed without one")
+	checkpoints := flags.String("checkpoints", "", "`file` that keeps how far Event Hubs are read; without one they are read from their begin at each start")
+	redeliver := flags.Float64("redeliver", 0, "`share` of an Event Hub's events, 0 to 1, that come again, and all in batches of random sizes; 0: neither")
 	verbose := flags.Bool("verbose", false, "also what only tests want to know")
 	if err := flags.Parse(arguments); err != nil {
 		return 2
@@ -54,6 +58,12 @@ func run(ctx context.Context, arguments, environ []string, stdout, stderr io.Wri
 	}
 	options.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 	options.Output = func(l host.Line) { fmt.Fprintln(stdout, l.Text) }
+	hubs, err := host.NewHubs(host.HubOptions{File: *checkpoints, Cut: *redeliver > 0, Redeliver: *redeliver, Seed: uint64(time.Now().UnixNano())})
+	if err != nil {
+		fmt.Fprintln(stderr, "host:", err)
+		return 2
+	}
+	options.Hubs = hubs
 	local, err := host.LocalSettings(*root)
 	if err != nil {
 		fmt.Fprintln(stderr, "host:", err)
@@ -109,7 +119,7 @@ func describe(h *host.Host, w io.Writer) {
 			}
 			fmt.Fprintf(w, "\t%s: [%s] %s%s\n", f.Name, methods, h.URL(), f.Route)
 		default:
-			fmt.Fprintf(w, "\t%s: %s %s\n", f.Name, f.Trigger, f.Schedule)
+			fmt.Fprintf(w, "\t%s: %s %s%s\n", f.Name, f.Trigger, f.Schedule, f.Hub)
 		}
 	}
 	fmt.Fprintln(w)

@@ -19,6 +19,7 @@ func script(t *testing.T) string {
 		"host.json":           `{"version":"2.0","customHandler":{"description":{"defaultExecutablePath":"bin/handler"}}}`,
 		"tick/function.json":  `{"bindings":[{"type":"timerTrigger","name":"timer","schedule":"0 0 0 1 1 *"}]}`,
 		"web/function.json":   `{"bindings":[{"type":"httpTrigger","name":"req","methods":["get"]},{"type":"http","direction":"out","name":"res"}]}`,
+		"hub/function.json":   `{"bindings":[{"type":"eventHubTrigger","name":"events","eventHubName":"h","connection":"HUB"}]}`,
 		"off/function.json":   `{"bindings":[{"type":"timerTrigger","name":"timer","schedule":"%NOT_SET%"}]}`,
 		"local.settings.json": `{"Values":{"AzureWebJobs.off.Disabled":"true"}}`,
 	} {
@@ -46,10 +47,10 @@ func TestRun(t *testing.T) {
 			cancel()
 		}
 	})
-	if code := run(ctx, []string{"-root", script(t), "-port", "0", "-mode", "forward"}, []string{"PATH=" + os.Getenv("PATH")}, &stdout, lines); code != 0 {
+	if code := run(ctx, []string{"-root", script(t), "-port", "0", "-mode", "forward"}, []string{"PATH=" + os.Getenv("PATH"), "HUB__fullyQualifiedNamespace=ns"}, &stdout, lines); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	for _, want := range []string{"web: [GET] http://127.0.0.1:", "/api/web", "tick: timerTrigger 0 0 0 1 1 *"} {
+	for _, want := range []string{"web: [GET] http://127.0.0.1:", "/api/web", "tick: timerTrigger 0 0 0 1 1 *", "hub: eventHubTrigger h"} {
 		if !strings.Contains(stderr.String(), want) {
 			t.Errorf("no %q in\n%s", want, stderr.String())
 		}
@@ -64,7 +65,7 @@ func (w writer) Write(p []byte) (int, error) {
 }
 
 func TestWrongArguments(t *testing.T) {
-	for _, arguments := range [][]string{{"-mode", "both"}, {"-nothing"}, {"-root", t.TempDir()}} {
+	for _, arguments := range [][]string{{"-mode", "both"}, {"-nothing"}, {"-root", t.TempDir()}, {"-checkpoints", t.TempDir()}} {
 		var stderr strings.Builder
 		if code := run(t.Context(), arguments, nil, &stderr, &stderr); code != 2 || stderr.Len() == 0 {
 			t.Errorf("%q: exit code %d, %s", arguments, code, &stderr)
