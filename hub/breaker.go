@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,9 +22,8 @@ type breaker struct {
 	hard    atomic.Bool  // the failure at hand opens it at once
 	reason  atomic.Value // string: the last failure
 
-	ctx   context.Context // of the probes
-	stop  context.CancelFunc
-	tasks sync.WaitGroup
+	ctx  context.Context // of the probes
+	stop context.CancelFunc
 }
 
 // errUnsure says that a send says nothing about the hub.
@@ -89,7 +87,7 @@ func (b *breaker) changed(from, to gobreaker.State) {
 	switch {
 	case from == gobreaker.StateClosed && b.ctx.Err() == nil:
 		b.log.Warn("event hub is away: nothing is sent to it until a probe comes through", "reason", b.why())
-		b.tasks.Go(b.heal)
+		go b.heal()
 	case to == gobreaker.StateClosed:
 		b.hard.Store(false)
 		b.log.Info("event hub is back")
@@ -118,10 +116,8 @@ func (b *breaker) heal() {
 	}
 }
 
-func (b *breaker) close() {
-	b.stop()
-	b.tasks.Wait()
-}
+// close ends the probes.
+func (b *breaker) close() { b.stop() }
 
 // probe sees whether the hub takes what is sent to it.
 func (h *Hub) probe(ctx context.Context) error {
