@@ -61,14 +61,23 @@ func (h *Hub) partitionIDs(ctx context.Context) ([]string, error) {
 	return properties.PartitionIDs, err
 }
 
+// ask asks once more over a connection of its own if the one that was there was
+// lost meanwhile: the SDK never opens it again for questions.
 func (h *Hub) ask(ctx context.Context, what string, question func(context.Context, *azeventhubs.ConsumerClient) error) error {
-	a, err := h.questioner()
-	if err != nil {
-		return err
-	}
-	err = h.call(ctx, h.cfg.AskTimeout, func(ctx context.Context) error { return question(ctx, a.client) })
-	if errors.Is(err, errSilent) {
+	var err error
+	for range 2 {
+		var a *asker
+		if a, err = h.questioner(); err != nil {
+			return err
+		}
+		err = h.call(ctx, h.cfg.AskTimeout, func(ctx context.Context) error { return question(ctx, a.client) })
+		if err == nil || meaning(err) != ErrUnavailable { //nolint:errorlint // one of the sentinels
+			break
+		}
 		h.dropAsker(a)
+		if errors.Is(err, errSilent) || ctx.Err() != nil {
+			break
+		}
 	}
 	return wrap(ctx, what, err)
 }
