@@ -152,7 +152,8 @@ func raiseFloor(ctx context.Context, c Config, oldest int64) (floorRow, error) {
 	q := c.askQueue(ctx, row)
 	next := row.next(c.Now().UnixNano(), oldest, q, c.Retention)
 	unchanged := next.floor == row.floor && next.announced == row.announced && next.drained == row.drained
-	if unchanged && next.seen-row.seen < int64(floorCadence) && next.seen >= row.seen {
+	known := next.seen-row.seen < int64(floorCadence) && next.seen >= row.seen && next.queued-row.queued < int64(floorGap)
+	if unchanged && known {
 		return row, nil
 	}
 	err = next.write(ctx, c.Accounts[0], store.Op{Kind: store.Replace, IfMatch: row.etag})

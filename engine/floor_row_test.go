@@ -48,3 +48,25 @@ func TestFloorRowKnowsTheLatest(t *testing.T) {
 		}
 	}
 }
+
+// A hub that is consumed up to next year, by somebody's clock, is not consumed up to
+// what is announced only now.
+func TestFloorRowBesideAClockOfTheFuture(t *testing.T) {
+	noon := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC).UnixNano()
+	minutes := func(n int64) int64 { return noon + n*int64(time.Minute) }
+	f := floorRow{floor: oldestFloor, trusted: noon, seen: noon, latest: noon}
+	ahead := queue{any: true, upTo: noon + 365*nanosPerDay}
+	for _, step := range []struct {
+		now, oldest int64
+		drained     bool
+		risen       bool
+	}{
+		{noon, noon, false, false}, {minutes(5), minutes(4), false, false}, {minutes(6), minutes(5), true, false},
+		{minutes(11), minutes(11), true, false}, {minutes(12), minutes(12), true, true},
+	} {
+		f = f.next(step.now, step.oldest, ahead, 48*time.Hour)
+		if (f.drained != 0) != step.drained || (f.floor > oldestFloor) != step.risen {
+			t.Errorf("%v after noon: %+v", time.Duration(step.now-noon), f)
+		}
+	}
+}

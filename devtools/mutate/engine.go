@@ -14,6 +14,13 @@ func by(test, name, rule string, edits ...edit) mutant {
 	return mutant{name: "engine/" + name, rule: rule, edits: edits, pkg: "./engine", test: "^" + test + "$"}
 }
 
+// queued is for the test over instances that accept into a hub.
+func queued(name, rule string, edits ...edit) mutant {
+	m := by("TestQueueProperty", name, rule, edits...)
+	m.cases = 400
+	return m
+}
+
 // engineMutants break the rules of the blueprint, by their numbers.
 var engineMutants = []mutant{
 	property(300, "ignore-stamp", "1: the higher stamp wins", edit{"telemetry/block/merge.go",
@@ -268,6 +275,75 @@ type writer struct {`}),
 	by("TestNothingIsMadeBelowTheFloor", "merge-ignores-floor", "8: nothing below it is made", edit{"engine/merge.go",
 		`if f.Len() == 0 || f.Times[0] >= floor {`,
 		`if f.Len() == 0 || floor >= 0 {`}),
+	queued("floor-forgets-the-hub", "8: the floor stays behind what waits in the hub", edit{"engine/floor.go",
+		`if q.any || f.queued > 0 && now-f.queued < queueGap {`,
+		`if q.any && now < queueGap {`}),
+	queued("floor-follows-the-drained", "8: … and behind what was consumed and is not merged", edit{"engine/floor.go",
+		`if oldest > after+floorNotice {`,
+		`if oldest > min(after, f.since)+floorNotice {`}),
+	queued("drained-before-it-was-asked", "8: drained is a time after the hub was asked", edit{"engine/floor.go",
+		`q := c.askQueue(ctx, row)
+	next := row.next(c.Now().UnixNano(), oldest, q, c.Retention)`,
+		`now := c.Now().UnixNano()
+	q := c.askQueue(ctx, row)
+	next := row.next(now, oldest, q, c.Retention)`}),
+	queued("drained-of-an-earlier-rise", "8: each rise is waited for anew", edit{"engine/floor.go",
+		`f.announced, f.since, f.drained = to, now, 0`,
+		`f.announced, f.since = to, now`}),
+	queued("drained-without-notice", "8: what was accepted before all have heard of the rise is waited for", edit{"engine/floor.go",
+		`min(q.upTo, now) > f.since+floorNotice {`,
+		`min(q.upTo, now) > f.since {`}),
+	queued("away-is-drained", "8: a hub that cannot be asked holds the floor up", edit{"engine/floor.go",
+		`"error", err)
+		return q
+	}
+	q.upTo`,
+		`"error", err)
+	}
+	q.upTo`}),
+	queued("hub-of-others-forgotten", "8: also for instances whose settings lack the hub", edit{"engine/floor.go",
+		`if q.any || f.queued > 0 && now-f.queued < queueGap {`,
+		`if q.any {`}),
+	queued("queued-judged-as-new", "8: what was accepted is taken down to the floor itself", edit{"engine/floor.go",
+		`return checkFloor(devices, e.floor.floor.Load())`,
+		`return checkFloor(devices, e.Floor())`}),
+	by("TestFloorWaitsForTheHub", "queued-never-refused", "8: … and not below", edit{"engine/floor.go",
+		`return checkFloor(devices, e.floor.floor.Load())`,
+		`return nil`}),
+	by("TestQueuedIsHeldAgainstTheRow", "queued-by-the-floor-of-then", "8: … as it is now", edit{"engine/floor.go",
+		`	if _, err := e.readFloor(ctx); err != nil {
+		return err
+	}
+	return checkFloor(devices, e.floor`,
+		`	return checkFloor(devices, e.floor`}),
+	by("TestQueuedIsHeldAgainstTheRow", "queued-without-reading", "8: … which is read again each minute", edit{"engine/floor.go",
+		`func (e *Engine) checkQueued(ctx context.Context, devices []block.Device) error {
+	if err := e.RefreshFloor(ctx); err != nil {
+		return err
+	}
+`,
+		`func (e *Engine) checkQueued(ctx context.Context, devices []block.Device) error {
+`}),
+	by("TestFloorWaitsForAFirstEpoch", "floor-passes-a-first-epoch", "8: a shard may begin meanwhile", edit{"engine/retain.go",
+		`oldest := e.now().UnixNano()`,
+		`oldest := e.now().UnixNano() + int64(24*time.Hour)`}, edit{"engine/retain.go",
+		`	"slices"
+`, `	"slices"
+	"time"
+`}),
+	by("TestFloorWaitsForTheHubOfOthers", "hub-noted-too-seldom", "8: an instance that has a hub says so in the row", edit{"engine/floor.go",
+		` && next.queued-row.queued < int64(floorGap)
+`, `
+`}),
+	by("TestFloorWaitsForTheHub", "hub-asked-for-ever", "a hub that does not answer does not hold up retention", edit{"engine/floor.go",
+		`ctx, cancel := context.WithTimeout(ctx, askWithin)`,
+		`ctx, cancel := context.WithCancel(ctx)`}),
+	by("TestFloorRowBesideAClockOfTheFuture", "consumed-by-a-clock-of-the-future", "8: what another clock says is not believed beyond now", edit{"engine/floor.go",
+		`min(q.upTo, now) > f.since`,
+		`q.upTo > f.since`}),
+	by("TestQueuedThatIsOvertaken", "queued-overtaken", "8: what the floor overtook is not acknowledged", edit{"engine/engine.go",
+		`if late := check(ctx, devices); late != nil {`,
+		`if late := e.RefreshFloor(ctx); late != nil {`}),
 	property(1000, "day-dropped-early", "8: a table goes when its whole day lies below", edit{"engine/retain.go",
 		`if (d+1)*nanosPerDay > floor {`,
 		`if d*nanosPerDay > floor {`}),
