@@ -29,7 +29,7 @@ import (
 )
 
 // pack compresses a text.
-func pack(t testing.TB, as, text string) string {
+func pack(t tester, as, text string) string {
 	t.Helper()
 	var b bytes.Buffer
 	var w io.WriteCloser
@@ -173,11 +173,14 @@ func newer(body string) string {
 
 const goodLine = `{"deviceId":"a","ts":1763870400,"metrics":{"x":1}}`
 
-// badBodies are the bad events of the hub, and why each is refused.
-func badBodies(t testing.TB) map[string]struct {
+// badEvent is one that is refused, and why.
+type badEvent struct {
 	event hub.Event
 	code  telemetry.Code
-} {
+}
+
+// badBodies are the bad events of the hub, and why each is refused.
+func badBodies(t tester) map[string]badEvent {
 	t.Helper()
 	whole, err := event.Encode(block.FromReadings([]telemetry.Reading{reading("a", noon, 1, 1)}), 1<<20)
 	if err != nil {
@@ -192,11 +195,7 @@ func badBodies(t testing.TB) map[string]struct {
 	}
 	thousand := "[" + strings.Repeat(goodLine+",", 499) + `{"deviceId":"a","metrics":{"x":[]}},` + strings.Repeat(goodLine+",", 499) + goodLine + "]"
 	many := "[" + strings.Repeat(`{"deviceId":"a","metrics":{"x":1}},`, 1000) + `{"deviceId":"a","metrics":{"x":1}}]`
-	type bad = struct {
-		event hub.Event
-		code  telemetry.Code
-	}
-	return map[string]bad{
+	return map[string]badEvent{
 		"empty":                      {foreign(0, ""), telemetry.EmptyMessage},
 		"blank":                      {foreign(0, " \n"), telemetry.EmptyMessage},
 		"not UTF-8":                  {foreign(0, "\xff\xfe{\x00"), telemetry.InvalidJSON},

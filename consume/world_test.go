@@ -144,23 +144,23 @@ func (w *world) readings() string {
 	return strings.Join(lines, "\n")
 }
 
-// rowsOf writes a frame's values, a line a time.
+// rowsOf writes a frame's values, a line a time, in order of metrics.
 func rowsOf(device string, f *block.Frame) (lines []string) {
-	var last int64
-	for row, at := range f.Times {
-		line := device + " " + telemetry.FormatTime(at)
-		if row > 0 && at == last {
-			line, lines = lines[len(lines)-1], lines[:len(lines)-1]
+	for row := 0; row < f.Len(); {
+		next := row + 1
+		for next < f.Len() && f.Times[next] == f.Times[row] {
+			next++
 		}
+		line := device + " " + telemetry.FormatTime(f.Times[row])
 		for k := range f.Columns {
 			c := &f.Columns[k]
 			for i := range c.Len() {
-				if c.Row(i) == row {
+				if at := c.Row(i); at >= row && at < next {
 					line += fmt.Sprintf(" %s=%s", c.Name, written(c.Value(i)))
 				}
 			}
 		}
-		lines, last = append(lines, line), at
+		lines, row = append(lines, line), next
 	}
 	return lines
 }
