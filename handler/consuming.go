@@ -45,6 +45,18 @@ func (h *house) consume(ctx context.Context) {
 	}
 }
 
+// refreshEvery is how often the floor of retention is looked at, by which readings
+// are judged that the hub is given: the engine, which does so before it appends,
+// sees them only when they are consumed.
+const refreshEvery = 20 * time.Second
+
+func (h *house) refreshFloor(ctx context.Context) {
+	if err := h.engine.RefreshFloor(ctx); err != nil && ctx.Err() == nil {
+		h.log.Debug("the floor of retention cannot be read", "error", err.Error())
+	}
+	pause(ctx, refreshEvery)
+}
+
 // purgeEvery is how often dead letters are looked through whose time is over.
 const purgeEvery = 10 * time.Minute
 

@@ -84,18 +84,18 @@ func (c *consumption) count(lags []consume.Lag) {
 	}
 }
 
-// letters is how many dead letters wait.
-type letters struct {
+// letterState is how many dead letters wait.
+type letterState struct {
 	Count int `json:"count"`
 	// More says that there are others, which were not counted.
 	More   bool   `json:"more,omitempty"`
 	Reason string `json:"reason,omitempty"` // why they could not be counted
 }
 
-func (h *house) letters(ctx context.Context) *letters {
+func (h *house) letterState(ctx context.Context) *letterState {
 	n, more, err := h.deadletters.Count(ctx)
 	if err != nil {
-		return &letters{Reason: err.Error()}
+		return &letterState{Reason: err.Error()}
 	}
-	return &letters{Count: n, More: more}
+	return &letterState{Count: n, More: more}
 }

@@ -8,6 +8,7 @@ import (
 
 	"sluice/hub"
 	"sluice/internal/settings"
+	"sluice/telemetry/event"
 )
 
 // openHub reads what the settings say of the Event Hub; it asks nobody. nil where
@@ -20,6 +21,7 @@ func openHub(s settings.Settings, log *slog.Logger) (*hub.Hub, error) {
 		Connection: string(s.EventHub), Namespace: s.EventHubNamespace, Name: s.EventHubName,
 		Credential: s.EventHubCredential, ClientID: s.EventHubClientID,
 		ConsumerGroup: s.ConsumerGroup,
+		Probe:         event.Nothing(),
 		ReadBytes:     int(share(s, 16, 32*settings.MiB)),
 		Log:           log,
 	})

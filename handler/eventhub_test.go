@@ -1,12 +1,18 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
+	"sluice/devtools/azurite"
 	"sluice/devtools/eventhubs"
+	"sluice/devtools/netfault"
+	"sluice/engine"
+	"sluice/store"
 )
 
 // statusOf reads the status.
@@ -63,4 +69,176 @@ func TestTheHubIsConsumed(t *testing.T) {
 		t.Error(fmt.Sprint("dead letters: ", s.DeadLetters))
 	}
 	again.stop()
+}
+
+// degraded waits until /readyz says that readings are accepted without a part.
+func degraded(t *testing.T, url, part, reason string) {
+	t.Helper()
+	var last answer
+	defer func() {
+		if t.Failed() {
+			t.Log("the last /readyz: ", last)
+		}
+	}()
+	within(t, "degraded by "+part, func() bool {
+		last = do(t, "GET", url+"/readyz", "")
+		var r readiness
+		return last.status == 200 && json.Unmarshal([]byte(last.body), &r) == nil && r.Status == "degraded" &&
+			len(r.Degraded) == 1 && strings.Contains(r.Degraded[part], reason)
+	})
+}
+
+// Readings go through the hub, and straight to the store while it is away.
+func TestThroughTheHub(t *testing.T) {
+	t.Parallel()
+	server := eventhubs.ForTest(t)
+	hub := server.Hub(t, eventhubs.HubOptions{Partitions: 2})
+	p := serving(t, "SLUICE_EVENTHUB="+hub.NamespaceString(), "SLUICE_EVENTHUB_NAME="+hub.Name)
+	telemetry := p.url + "/api/v1/telemetry"
+	do(t, "POST", telemetry, someReading("p", 1)).want(t, 202, `{"accepted":1,"rejected":0,"errors":[]}`)
+	within(t, "consumed", func() bool { return count(t, p.url, "p") == 1 })
+	do(t, "POST", p.url+"/api/v1/devices/q/telemetry", `{"v":1}`).want(t, 202)
+	within(t, "consumed", func() bool { return count(t, p.url, "q") == 1 })
+	do(t, "POST", telemetry, `{"deviceId":"p","metrics":{}}`).want(t, 400)
+	do(t, "GET", p.url+"/readyz", "").want(t, 200, `{"status":"ready"}`)
+
+	if err := hub.Refuse(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	do(t, "POST", telemetry, someReading("p", 2)).want(t, 200)
+	if n := count(t, p.url, "p"); n != 2 {
+		t.Error(n, "readings of 2 after 200")
+	}
+	for n := range 3 { // by then nobody asks the hub any more
+		do(t, "POST", telemetry, someReading("p", 3+n)).want(t, 200)
+	}
+	degraded(t, p.url, "eventhub", "not available")
+	if s := statusOf(t, p.url); s.Hub.Breaker != "open" || s.Hub.Reason == "" {
+		t.Errorf("%+v", s.Hub)
+	}
+	do(t, "DELETE", p.url+"/api/v1/devices/q", "").want(t, 202)
+	if n := count(t, p.url, "q"); n != 0 {
+		t.Error("deletions wait for the hub")
+	}
+
+	if err := hub.Heal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "ready", func() bool { return do(t, "GET", p.url+"/readyz", "").body == "{\"status\":\"ready\"}\n" })
+	do(t, "POST", telemetry, someReading("p", 6)).want(t, 202)
+	within(t, "consumed", func() bool { return count(t, p.url, "p") == 6 })
+	if s := statusOf(t, p.url); s.Hub.Breaker != "closed" || s.DeadLetters.Count != 0 {
+		t.Errorf("%+v, dead letters: %+v", s.Hub, s.DeadLetters)
+	}
+	p.stop()
+	for _, line := range []string{"event hub is away", "event hub is back"} {
+		if n := strings.Count(p.log.String(), line); n != 1 {
+			t.Errorf("%q is in the log %d times", line, n)
+		}
+	}
+	if strings.Contains(p.log.String(), hub.Key()) {
+		t.Error("the hub's key is in the log")
+	}
+}
+
+// A process whose store is away when it starts takes readings all the same; both
+// away, it says so at once.
+func TestStoreIsAwayAtTheStartWithAHub(t *testing.T) {
+	t.Parallel()
+	hub := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{Partitions: 2})
+	server := azurite.ForTest(t)
+	for i, mode := range []netfault.Mode{netfault.Refuse, netfault.BlackHole} {
+		t.Run(mode.String(), func(t *testing.T) {
+			device := fmt.Sprint("p", i)
+			proxy := behind(t, server)
+			mustSet(t, proxy, mode)
+			p := command(t, []string{"SLUICE_ADDR=127.0.0.1:0", "SLUICE_RETENTION=forever", "SLUICE_EVENTHUB=" + hub.ConnectionString(),
+				"SLUICE_TABLES=" + server.Account().At(proxy.Address()).ConnectionString()})
+			p.begin()
+			p.url = p.log.await(t, "listening").url
+			for n := range 5 {
+				do(t, "POST", p.url+"/api/v1/telemetry", someReading(device, n)).want(t, 202)
+			}
+			degraded(t, p.url, "store", "")
+			do(t, "GET", p.url+"/api/v1/status", "").want(t, 200, `"eventhub":{`, `"reason":"`)
+			if a := do(t, "GET", p.url+"/api/v1/devices", ""); a.status != 503 || a.header.Get("Retry-After") == "" {
+				t.Error(a)
+			}
+			do(t, "DELETE", p.url+"/api/v1/devices/p", "").want(t, 503)
+			do(t, "POST", p.url+"/consume", `{"Data":{"events":"[]"},"Metadata":{}}`).want(t, 500, "the store")
+
+			if err := hub.Refuse(t.Context(), true); err != nil {
+				t.Fatal(err)
+			}
+			within(t, "refused", func() bool {
+				return do(t, "POST", p.url+"/api/v1/telemetry", someReading("q", 1)).status == 503
+			})
+			unready(t, p.url, `"status":"unready"`, "Event Hub")
+			a := do(t, "POST", p.url+"/api/v1/telemetry", someReading("q", 1))
+			if a.want(t, 503, `"code":"unavailable"`); a.header.Get("Retry-After") == "" {
+				t.Error("no Retry-After:", a)
+			}
+			if err := hub.Heal(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			degraded(t, p.url, "store", "")
+			do(t, "POST", p.url+"/api/v1/telemetry", someReading(device, 5)).want(t, 202)
+
+			mustSet(t, proxy, netfault.Pass)
+			within(t, "ready", func() bool { return do(t, "GET", p.url+"/readyz", "").body == "{\"status\":\"ready\"}\n" })
+			within(t, "consumed", func() bool { return count(t, p.url, device) == 6 })
+			p.stop()
+		})
+	}
+}
+
+// What would make another store of this one is no reason to fill the hub.
+func TestAWrongStoreTakesNothingThroughTheHub(t *testing.T) {
+	t.Parallel()
+	hub := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{Partitions: 2})
+	account := azurite.ForTest(t).Account()
+	onTables(t, []azurite.Account{account}).stop()
+	p := command(t, []string{"SLUICE_ADDR=127.0.0.1:0", "SLUICE_EVENTHUB=" + hub.ConnectionString(), "SLUICE_SHARDS=5", "SLUICE_TABLES=" + account.ConnectionString()})
+	p.begin()
+	p.url = p.log.await(t, "listening").url
+	unready(t, p.url, "set SLUICE_SHARDS=8")
+	do(t, "POST", p.url+"/api/v1/telemetry", reading).want(t, 503)
+	p.stop()
+}
+
+// A hub that cannot be read from the settings ends the start, and shows nothing
+// of them.
+func TestWrongHub(t *testing.T) {
+	t.Parallel()
+	for _, connection := range []string{
+		"c2VjcmV0LXNlY3JldA==", "Endpoint=https://x/;SharedAccessKeyName=a;SharedAccessKey=c2VjcmV0LXNlY3JldA==",
+		"Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKey=c2VjcmV0LXNlY3JldA==",
+	} {
+		p := command(t, []string{"SLUICE_ADDR=127.0.0.1:0", "SLUICE_EVENTHUB=" + connection, "SLUICE_EVENTHUB_NAME=telemetry"})
+		p.begin()
+		if code := p.code(); code != 2 || !strings.HasPrefix(p.stderr.String(), "SLUICE_EVENTHUB: ") || strings.Contains(p.stderr.String()+p.log.String(), "c2VjcmV0") {
+			t.Errorf("%q: exit code %d, %s", connection, code, &p.stderr)
+		}
+	}
+}
+
+func TestMayQueue(t *testing.T) {
+	for _, c := range []struct {
+		err error
+		was bool
+		may bool
+	}{
+		{fmt.Errorf("open: %w", store.ErrUnavailable), false, true},
+		{store.ErrThrottled, false, true},
+		{context.DeadlineExceeded, false, true},
+		{errors.New("disk of ./data has 1 MiB left"), false, false},
+		{errors.New("disk of ./data has 1 MiB left"), true, true},
+		{fmt.Errorf("open: %w: %w", store.ErrDenied, store.ErrUnavailable), true, false},
+		{engine.ErrMismatch, true, false},
+		{store.ErrFormat, false, false},
+	} {
+		if got := mayQueue(c.err, c.was); got != c.may {
+			t.Errorf("%v, was open: %v: %v", c.err, c.was, got)
+		}
+	}
 }

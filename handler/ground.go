@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"sluice/engine"
 	"sluice/hub"
@@ -35,8 +36,29 @@ func newGround(s settings.Settings, storage storage, h *hub.Hub, log *slog.Logge
 	if h != nil {
 		g.hubProber = hubProber(h)
 	}
-	g.ingest = ingest.New(ingestConfig(s), g.late, g.clock, g.late.Floor)
+	config, floor := ingestConfig(s), g.late.Floor
+	if h != nil {
+		config.Group.Queue, floor = h, g.queuedFloor
+	}
+	g.ingest = ingest.New(config, g.late, g.clock, floor)
 	return g
+}
+
+// announcedAhead is how much earlier than retention asks for readings are refused
+// that go to the hub: what is announced of the floor may come before this
+// instance knows of it, by what clocks may differ and rows may be old.
+const announcedAhead = 5 * time.Minute
+
+// queuedFloor is the oldest time of readings that the hub is given. Nobody holds
+// them against the store's floor, which may not be there to be read: so it is never
+// below what that could be announced to be.
+func (g *ground) queuedFloor() int64 {
+	floor := g.late.Floor()
+	if g.settings.Retention == settings.Forever {
+		return floor
+	}
+	oldest := g.clock.Now().Add(announcedAhead - time.Duration(g.settings.Retention)).UTC()
+	return max(floor, oldest.Truncate(24*time.Hour).UnixNano())
 }
 
 // bear makes e the engine that the write side appends to.

@@ -83,6 +83,9 @@ func (h *house) start() {
 			pause(ctx, purgeEvery)
 		})
 	}
+	if h.hub != nil {
+		run(h.refreshFloor)
+	}
 	if h.hub != nil && h.settings.Consume == settings.BySelf {
 		run(h.consume)
 	}

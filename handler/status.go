@@ -23,7 +23,7 @@ type status struct {
 	// Of the Event Hub, if there is one.
 	Hub         *hubState    `json:"eventhub,omitempty"`
 	Consumption *consumption `json:"consumption,omitempty"`
-	DeadLetters *letters     `json:"deadletters,omitempty"`
+	DeadLetters *letterState `json:"deadletters,omitempty"`
 }
 
 type storeState struct {
@@ -104,7 +104,7 @@ func (h *house) status(ctx context.Context) (status, error) {
 	defer cancel()
 	var rest sync.WaitGroup
 	rest.Go(func() { answer.Consumption = h.consumption(within) })
-	rest.Go(func() { answer.DeadLetters = h.letters(within) })
+	rest.Go(func() { answer.DeadLetters = h.letterState(within) })
 	e, err := h.engine.Status(within)
 	rest.Wait()
 	if err != nil { // an operator asks just then
