@@ -31,7 +31,13 @@ type world struct {
 	away atomic.Int64
 	// hosted: a host answers 500 by itself when the service died.
 	hosted bool
-	wrong  atomic.Bool // a client has found something wrong, and ended
+	// repeated is the share of the acknowledged requests that is sent again.
+	repeated float64
+	wrong    atomic.Bool // a client has found something wrong, and ended
+
+	// queued and direct are the bodies that were acknowledged out of the hub (202)
+	// and out of the store (200), slowest what the slowest answer of any kind took.
+	queued, direct, slowest atomic.Int64
 }
 
 func newWorld() *world {
@@ -81,17 +87,39 @@ func (w *world) client(ctx context.Context, instance int, c service.Client, dice
 		if dice.IntN(4) == 0 {
 			data, encoding = gzipped(data)
 		}
-		away := w.away.Load()
-		v, err := c.Post(ctx, path, contentType, encoding, data)
-		if err == nil && away != 0 && w.away.Load() == away {
-			return errors.New("a body was acknowledged that nobody could have made durable")
-		}
-		if err := w.judge(sent, v, err); err != nil {
-			return err
+		for again := true; again; {
+			away, began := w.away.Load(), time.Now()
+			v, err := c.Post(ctx, path, contentType, encoding, data)
+			w.note(v.Status, time.Since(began))
+			if err == nil && away != 0 && w.away.Load() == away {
+				return errors.New("a body was acknowledged that nobody could have made durable")
+			}
+			if err := w.judge(sent, v, err); err != nil {
+				return err
+			}
+			if again = w.repeated > 0 && err == nil && dice.Float64() < w.repeated; again {
+				sent = w.ledger.again(instance, sent)
+			}
 		}
 		time.Sleep(time.Duration(dice.IntN(30)) * time.Millisecond)
 	}
 	return nil
+}
+
+// note counts an answer.
+func (w *world) note(status int, took time.Duration) {
+	switch status {
+	case http.StatusOK:
+		w.direct.Add(1)
+	case http.StatusAccepted:
+		w.queued.Add(1)
+	}
+	for {
+		slowest := w.slowest.Load()
+		if int64(took) <= slowest || w.slowest.CompareAndSwap(slowest, int64(took)) {
+			return
+		}
+	}
 }
 
 // judge enters an answer into the ledger. An error is one that no failure of the

@@ -82,7 +82,7 @@ class Broker {
       server.once("error", reject);
       server.listen(port, host, () => {
         this.server = server;
-        resolve(port);
+        resolve(server.address().port);
       });
     });
   }
