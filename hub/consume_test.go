@@ -315,3 +315,38 @@ func TestConsumePanics(t *testing.T) {
 		t.Errorf("%v after %d calls", err, calls)
 	}
 }
+
+// TestConsumePlacesFail has checkpoints that fail just when a partition is
+// opened: it is opened all the same, later.
+func TestConsumePlacesFail(t *testing.T) {
+	at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{Partitions: 2})
+	s, log := &failingPlaces{shelves: newShelves(), left: 3}, &journal{}
+	feed(t, at, 10)
+	h := open(t, at, func(cfg *Config) { cfg.Log = log.log() })
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = h.Consume(ctx, s, s.handle("one"))
+	}()
+	eventually(t, "all is handled", s.hasAll(2, 10))
+	cancel()
+	<-done
+}
+
+// failingPlaces fails some times.
+type failingPlaces struct {
+	*shelves
+	left int
+}
+
+func (f *failingPlaces) Places(ctx context.Context) ([]Place, error) {
+	f.mu.Lock()
+	f.left--
+	fails := f.left >= 0
+	f.mu.Unlock()
+	if fails {
+		return nil, errors.New("the store is away")
+	}
+	return f.shelves.Places(ctx)
+}

@@ -273,3 +273,21 @@ func TestPagesFit(t *testing.T) {
 		t.Error("a page of nothing")
 	}
 }
+
+// TestReadSilence has a hub whose reader gets nothing although there is
+// something: that is no end.
+func TestReadSilence(t *testing.T) {
+	at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{})
+	h := open(t, at, nil)
+	put(t, at, "0", 10)
+	if err := h.nothingLeft(ctxOf(t), "0", 5); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("events are left: %v", err)
+	}
+	if err := h.nothingLeft(ctxOf(t), "0", 10); err != nil {
+		t.Errorf("none is left: %v", err)
+	}
+	must(t, at.Trim(ctxOf(t), "0", 10))
+	if err := h.nothingLeft(ctxOf(t), "0", 5); err != nil {
+		t.Errorf("all have expired: %v", err)
+	}
+}

@@ -139,6 +139,40 @@ func TestLimit(t *testing.T) {
 	}
 }
 
+// TestLimitToTheByte has a block that leaves no room for the frame, or just
+// enough.
+func TestLimitToTheByte(t *testing.T) {
+	random := rand.NewChaCha8([32]byte{})
+	noise := make([]byte, MinLimit) // which nothing compresses
+	if _, err := random.Read(noise); err != nil {
+		t.Fatal(err)
+	}
+	devices := func(bytes int) []block.Device {
+		r := telemetry.Reading{Device: "d", Stamp: 1}
+		for i := 0; i*4096 < bytes; i++ {
+			text := string(noise[i*4096 : min(i*4096+4096, bytes)])
+			r.Metrics = append(r.Metrics, telemetry.Metric{Name: fmt.Sprintf("m%02d", i), Value: telemetry.TextValue(text)})
+		}
+		return block.FromReadings([]telemetry.Reading{r})
+	}
+	blocks, err := block.Encode(devices(63<<10), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fits := 63<<10 + MinLimit - headSize - len(blocks[0]) // so many bytes make a body of MinLimit
+	for more := -2 * headSize; more <= 2*headSize; more++ {
+		bodies := mustEncode(t, devices(fits+more), MinLimit)
+		if (len(bodies) == 1) != (more <= 0) {
+			t.Errorf("%d bytes more than fit: %d bodies", more, len(bodies))
+		}
+		for _, body := range bodies {
+			if len(body) > MinLimit {
+				t.Errorf("%d bytes more than fit: a body of %d, more than %d", more, len(body), MinLimit)
+			}
+		}
+	}
+}
+
 // samples are a body as it is and a compressed one.
 func samples(t testing.TB) map[string][]byte {
 	t.Helper()
