@@ -29,9 +29,10 @@ type world struct {
 
 // commands is the command line.
 type commands struct {
-	Serve   serveCommand   `cmd:"" default:"1" help:"Serve (the default). Settings come from the environment, see docs/operations.md."`
-	Import  importCommand  `cmd:"" help:"Send CSV or NDJSON files to a service, or straight into the store."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve       serveCommand   `cmd:"" default:"1" help:"Serve (the default). Settings come from the environment, see docs/operations.md."`
+	Import      importCommand  `cmd:"" help:"Send CSV or NDJSON files to a service, or straight into the store."`
+	Deadletters lettersCommand `cmd:"" help:"List, show, replay and drop events of the hub that could not be taken."`
+	Version     versionCommand `cmd:"" help:"Print the version."`
 }
 
 // exit is how kong's wish to end the process travels up to Run.
