@@ -114,6 +114,47 @@ func TestFloorWaitsForTheHub(t *testing.T) {
 	}
 }
 
+// The question how far the hub is consumed may take long: what is consumed meanwhile
+// lies in epochs that are opened meanwhile, and they are waited for.
+func TestFloorIsDrainedAfterTheQuestion(t *testing.T) {
+	memory := &storetest.Memory{}
+	waits := noon.Add(-10 * days)
+	var one, other *instance
+	slow := false
+	consumed := func(context.Context) (time.Time, error) {
+		if !slow {
+			return time.Time{}, nil
+		}
+		slow = false
+		one.now = one.now.Add(10 * time.Minute)
+		other.now = one.now
+		if err := other.send(other.now); err != nil {
+			t.Error(err)
+		}
+		other.merge() // opens an epoch
+		if err := other.queued(waits); err != nil {
+			t.Error(err)
+		}
+		return one.now, nil
+	}
+	one = behind(t, memory, noon, 10*days, consumed)
+	other = behind(t, memory, noon, 10*days, consumed)
+	for range 13 {
+		one.now = one.now.Add(time.Hour)
+		one.round()
+	}
+	before := storedFloor(memory)
+	if one.Floor() == before {
+		t.Fatal("nothing is announced")
+	}
+	slow = true
+	one.retain()
+	one.retain()
+	if floor := storedFloor(memory); slow || floor != before {
+		t.Errorf("the floor passes what is not merged: %s", clockText(floor))
+	}
+}
+
 // The floor that counts for what waited in the hub is the one of now, not of the
 // last minute; and the row is read again in good time.
 func TestQueuedIsHeldAgainstTheRow(t *testing.T) {
