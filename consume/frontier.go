@@ -56,6 +56,7 @@ type Frontier struct {
 	looked time.Time     // when the last look began
 	err    error         // why it failed
 	lags   []Lag         // of the last look that succeeded
+	asOf   time.Time     // when that began
 	upTo   time.Time     // the latest that was known; zero: nothing ever was
 }
 
@@ -77,16 +78,16 @@ func (f *Frontier) Consumed(ctx context.Context) (time.Time, error) {
 	return f.upTo, nil
 }
 
-// Lags tells how far each partition is, as of some seconds ago; with an error
-// where hub or store do not answer, as of longer ago.
-func (f *Frontier) Lags(ctx context.Context) ([]Lag, error) {
+// Lags tells how far each partition is, as of a time some seconds ago; with an
+// error where hub or store do not answer, as of longer ago.
+func (f *Frontier) Lags(ctx context.Context) (lags []Lag, asOf time.Time, err error) {
 	f.refresh(ctx)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.lags == nil || f.err != nil {
-		return f.lags, f.unknown()
+		err = f.unknown()
 	}
-	return f.lags, nil
+	return f.lags, f.asOf, err
 }
 
 func (f *Frontier) unknown() error {
@@ -132,7 +133,7 @@ func (f *Frontier) look(ctx context.Context, began time.Time, done chan struct{}
 	if err != nil {
 		return
 	}
-	f.lags = lags
+	f.lags, f.asOf = lags, began
 	if upTo, known := reach(lags, began); known && upTo.Add(-frontierMargin).After(f.upTo) {
 		f.upTo = upTo.Add(-frontierMargin)
 	}

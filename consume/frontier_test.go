@@ -60,7 +60,7 @@ func TestFrontier(t *testing.T) {
 			case !c.want.IsZero() && (err != nil || !got.Equal(c.want.Add(-margin))):
 				t.Errorf("%v, %v, want %v", got, err, c.want.Add(-margin))
 			}
-			lags, err := f.Lags(t.Context())
+			lags, _, err := f.Lags(t.Context())
 			if err != nil || len(lags) != 1 || lags[0].Events != c.lag || lags[0].CaughtUp != (c.lag == 0) {
 				t.Errorf("%+v, %v", lags, err)
 			}
@@ -109,7 +109,7 @@ func TestFrontierAway(t *testing.T) {
 			if got := ask(); !got.Equal(known) {
 				t.Errorf("%v, want %v", got, known)
 			}
-			if lags, err := f.Lags(t.Context()); !errors.Is(err, store.ErrUnavailable) || len(lags) != 1 {
+			if lags, _, err := f.Lags(t.Context()); !errors.Is(err, store.ErrUnavailable) || len(lags) != 1 {
 				t.Errorf("%+v, %v", lags, err)
 			}
 			away(w, nil)

@@ -112,7 +112,7 @@ func (s *selves) shares(t *testing.T) map[string]int {
 // caughtUp says that all that the hub has is durable.
 func (s *selves) caughtUp(t *testing.T, h *hub.Hub) bool {
 	t.Helper()
-	lags, err := consume.NewFrontier(h, s.progress, time.Now).Lags(t.Context())
+	lags, _, err := consume.NewFrontier(h, s.progress, time.Now).Lags(t.Context())
 	if err != nil {
 		return false
 	}

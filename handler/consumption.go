@@ -21,7 +21,8 @@ type hubState struct {
 // consumption is how far the hub is consumed, by whichever process, as of some
 // seconds ago.
 type consumption struct {
-	By string `json:"by"` // SLUICE_CONSUME of this process
+	By   string     `json:"by"` // SLUICE_CONSUME of this process
+	AsOf *time.Time `json:"asOf"`
 	// Lag is of all partitions together, Seconds of the one that is furthest behind.
 	Lag        int64            `json:"lagEvents"`
 	Seconds    int64            `json:"lagSeconds"`
@@ -62,7 +63,8 @@ func (h *house) consumption(ctx context.Context) *consumption {
 		return nil
 	}
 	c := &consumption{By: string(h.settings.Consume), Partitions: []partitionState{}}
-	lags, err := h.frontier.Lags(ctx)
+	lags, asOf, err := h.frontier.Lags(ctx)
+	c.AsOf = known(asOf)
 	if err != nil {
 		c.Reason = err.Error()
 	}

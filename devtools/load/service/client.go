@@ -113,6 +113,7 @@ type Status struct {
 	}
 	EventHub    *struct{ Breaker, Reason string } // nil without a hub
 	Consumption *struct {
+		AsOf                  time.Time
 		LagEvents, LostEvents int64
 		Reason                string // why the partitions could not be read
 	}
@@ -163,8 +164,9 @@ func (c Client) AwaitMerged(ctx context.Context) error {
 	}
 }
 
-// AwaitConsumed returns once all that the hub has is consumed.
+// AwaitConsumed returns once all that the hub has by now is consumed.
 func (c Client) AwaitConsumed(ctx context.Context) error {
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	for {
@@ -175,6 +177,8 @@ func (c Client) AwaitConsumed(ctx context.Context) error {
 			return errors.New("wait until the hub is consumed: the service has none")
 		case s.Consumption.Reason != "":
 			err = errors.New(s.Consumption.Reason)
+		case s.Consumption.AsOf.Before(began):
+			err = errors.New("nobody has looked since")
 		case s.Consumption.LagEvents == 0:
 			return nil
 		default:
