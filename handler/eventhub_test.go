@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"sluice/devtools/azurite"
 	"sluice/devtools/eventhubs"
@@ -88,6 +90,12 @@ func degraded(t *testing.T, url, part, reason string) {
 	})
 }
 
+// whole waits until nothing is away.
+func whole(t *testing.T, url string) {
+	t.Helper()
+	within(t, "ready", func() bool { return do(t, "GET", url+"/readyz", "").body == "{\"status\":\"ready\"}\n" })
+}
+
 // Readings go through the hub, and straight to the store while it is away.
 func TestThroughTheHub(t *testing.T) {
 	t.Parallel()
@@ -124,7 +132,7 @@ func TestThroughTheHub(t *testing.T) {
 	if err := hub.Heal(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	within(t, "ready", func() bool { return do(t, "GET", p.url+"/readyz", "").body == "{\"status\":\"ready\"}\n" })
+	whole(t, p.url)
 	do(t, "POST", telemetry, someReading("p", 6)).want(t, 202)
 	within(t, "consumed", func() bool { return count(t, p.url, "p") == 6 })
 	if s := statusOf(t, p.url); s.Hub.Breaker != "closed" || s.DeadLetters.Count != 0 {
@@ -185,7 +193,7 @@ func TestStoreIsAwayAtTheStartWithAHub(t *testing.T) {
 			do(t, "POST", p.url+"/api/v1/telemetry", someReading(device, 5)).want(t, 202)
 
 			mustSet(t, proxy, netfault.Pass)
-			within(t, "ready", func() bool { return do(t, "GET", p.url+"/readyz", "").body == "{\"status\":\"ready\"}\n" })
+			whole(t, p.url)
 			within(t, "consumed", func() bool { return count(t, p.url, device) == 6 })
 			p.stop()
 		})
@@ -240,5 +248,132 @@ func TestMayQueue(t *testing.T) {
 		if got := mayQueue(c.err, c.was); got != c.may {
 			t.Errorf("%v, was open: %v: %v", c.err, c.was, got)
 		}
+	}
+}
+
+// envelopeOf is a trigger's call with events of partition 0, from a sequence
+// number on.
+func envelopeOf(t *testing.T, hub string, first int, bodies ...string) string {
+	t.Helper()
+	var events [][]byte
+	var offsets, times []string
+	var numbers []int
+	for i, body := range bodies {
+		events, numbers = append(events, []byte(body)), append(numbers, first+i)
+		offsets = append(offsets, fmt.Sprint(100*(first+i)))
+		times = append(times, time.Now().UTC().Format("2006-01-02T15:04:05.000"))
+	}
+	text := func(v any) string { // as the host writes arrays
+		inner, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		outer, _ := json.Marshal(string(inner))
+		return string(outer)
+	}
+	return fmt.Sprintf(`{"Data":{"events":%s},"Metadata":{"PartitionContext":{"EventHubName":%q,"ConsumerGroup":"$Default","PartitionId":"0"},
+		"OffsetArray":%s,"SequenceNumberArray":%s,"EnqueuedTimeUtcArray":%s}}`, text(events), hub, text(offsets), text(numbers), text(times))
+}
+
+// The host's calls are taken where the trigger is who consumes, with or without a
+// hub for the process itself.
+func TestTheTriggerConsumes(t *testing.T) {
+	t.Parallel()
+	t.Run("without a hub", func(t *testing.T) {
+		t.Parallel()
+		p := serving(t, "SLUICE_CONSUME=trigger")
+		consume := func(first int, bodies ...string) answer {
+			return do(t, "POST", p.url+"/consume", envelopeOf(t, "telemetry", first, bodies...))
+		}
+		consume(7, someReading("p", 1), someReading("p", 2)).want(t, 200, `"Outputs":{}`, "partition 0: 2 events, 2 readings")
+		consume(8, someReading("p", 2), "no JSON").want(t, 200, "1 dead letters")
+		consume(11, someReading("p", 4)).want(t, 500, "invocation_failed", "SLUICE_EVENTHUB")
+		do(t, "POST", p.url+"/consume", `{"Metadata":{}}`).want(t, 500, "invalid_envelope")
+		if n := count(t, p.url, "p"); n != 2 {
+			t.Error(n, "readings of 2")
+		}
+		if s := statusOf(t, p.url); s.DeadLetters.Count != 1 || s.Hub != nil || s.Consumption != nil {
+			t.Errorf("%+v", s)
+		}
+		p.stop()
+	})
+	t.Run("a gap", func(t *testing.T) {
+		t.Parallel()
+		hub := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{Partitions: 1})
+		p := serving(t, "SLUICE_CONSUME=trigger", "SLUICE_EVENTHUB="+hub.ConnectionString())
+		for n := range 5 {
+			putEvents(t, hub, eventhubs.Put{Body: []byte(someReading("p", n))})
+		}
+		within(t, "a lag", func() bool { return statusOf(t, p.url).Consumption.Lag == 5 })
+		do(t, "POST", p.url+"/consume", envelopeOf(t, "other", 3, someReading("p", 3))).want(t, 500, `\"other\"`)
+		do(t, "POST", p.url+"/consume", envelopeOf(t, hub.Name, 3, someReading("p", 3), someReading("p", 4))).want(t, 200, "3 events reread")
+		if n := count(t, p.url, "p"); n != 5 {
+			t.Error(n, "readings of 5")
+		}
+		within(t, "no lag", func() bool { return statusOf(t, p.url).Consumption.Lag == 0 })
+		p.stop()
+	})
+}
+
+// breaking is a storage that a test breaks.
+type breaking struct {
+	storage
+	down  atomic.Bool
+	opens atomic.Int32
+	broke func(error)
+}
+
+func (b *breaking) open(broken func(error)) (backend, error) {
+	if b.down.Load() {
+		return nil, errors.New("disk of ./data has 1 MiB left")
+	}
+	b.broke = broken
+	defer b.opens.Add(1)
+	return b.storage.open(broken)
+}
+
+// A store that breaks and is opened again is noticed by nobody who sends readings
+// to a hub.
+func TestHandedOn(t *testing.T) {
+	t.Parallel()
+	hub := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{Partitions: 2})
+	var store *breaking
+	url, log, stop := inProcessOver(t, defaultPatience, func(s storage) storage {
+		store = &breaking{storage: s}
+		return store
+	}, "SLUICE_EVENTHUB="+hub.ConnectionString())
+	over, sent := make(chan struct{}), make(chan int)
+	go func() {
+		n := 0
+		defer func() { sent <- n }()
+		for ; ; n++ {
+			select {
+			case <-over:
+				return
+			default:
+			}
+			a, err := try(context.Background(), "POST", url+"/api/v1/telemetry", someReading("p", n))
+			if err != nil || a.status != 202 {
+				t.Error(a, err)
+				return
+			}
+		}
+	}()
+	for range 3 {
+		whole(t, url)
+		store.down.Store(true)
+		store.broke(errors.New("a write failed"))
+		degraded(t, url, "store", "")
+		store.down.Store(false)
+	}
+	whole(t, url)
+	close(over)
+	n := <-sent
+	if opens := store.opens.Load(); opens != 4 {
+		t.Error("opened", opens, "times")
+	}
+	within(t, "all consumed", func() bool { return count(t, url, "p") == n })
+	if code := stop(); code != 0 {
+		t.Error("exit code", code, log)
 	}
 }

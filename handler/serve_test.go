@@ -29,6 +29,12 @@ var impatient = patience{
 // exit code.
 func inProcess(t *testing.T, p patience, env ...string) (url string, log *logBook, stop func() int) {
 	t.Helper()
+	return inProcessOver(t, p, func(s storage) storage { return s }, env...)
+}
+
+// inProcessOver is inProcess over what a test makes of the storage.
+func inProcessOver(t *testing.T, p patience, over func(storage) storage, env ...string) (url string, log *logBook, stop func() int) {
+	t.Helper()
 	s, _, err := settings.Load(append([]string{"SLUICE_ADDR=127.0.0.1:0", "SLUICE_RETENTION=forever", "SLUICE_DATA=" + t.TempDir()}, env...))
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +52,7 @@ func inProcess(t *testing.T, p patience, env ...string) (url string, log *logBoo
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { code <- serve(ctx, newGround(s, storage, eventHub, logger), p) }()
+	go func() { code <- serve(ctx, newGround(s, over(storage), eventHub, logger), p) }()
 	stopped := -1
 	stop = func() int {
 		cancel()
