@@ -221,7 +221,7 @@ func (g *Group) take(s *shard) []part {
 func (g *Group) flush(n int, parts []part) (queued bool, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			queued, err = false, fmt.Errorf("flush of shard %d panicked: %v", n, r)
+			err = fmt.Errorf("flush of shard %d panicked: %v", n, r)
 		}
 	}()
 	ctx, cancel := context.WithTimeout(g.flushes, g.cfg.FlushTimeout)

@@ -65,7 +65,7 @@ func (in *Ingest) post(c echo.Context, device string) error {
 	if err != nil {
 		return err
 	}
-	ctx := withTrace(c.Request().Context(), c.Request().Header.Get(traceparent))
+	ctx := withTrace(c.Request().Context(), c.Request().Header.Get(traceHeader))
 	queued, err := in.take(ctx, batch)
 	if err != nil {
 		return explainStore(err)

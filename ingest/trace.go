@@ -5,9 +5,11 @@ import (
 	"strings"
 )
 
-// traceparent is the header, and the property of an event, that says which trace
-// a request belongs to (W3C Trace Context).
-const traceparent = "traceparent"
+// Where it stands which trace a request belongs to (W3C Trace Context).
+const (
+	traceparent = "traceparent" // of an event's properties
+	traceHeader = "Traceparent" // as net/http has it: another spelling costs an allocation
+)
 
 type traceKey struct{}
 
