@@ -58,7 +58,10 @@ func (h *Hub) partitionIDs(ctx context.Context) ([]string, error) {
 		properties, err = client.GetEventHubProperties(ctx, nil)
 		return err
 	})
-	return properties.PartitionIDs, err
+	if err != nil {
+		return nil, err // a call that nobody waits for may still write what it found
+	}
+	return properties.PartitionIDs, nil
 }
 
 // ask asks once more over a connection of its own if the one that was there was

@@ -123,7 +123,10 @@ func (h *Hub) askLimit(ctx context.Context) (int, error) {
 	if errors.Is(err, errSilent) {
 		h.dropSender(p)
 	}
-	return limit, wrap(ctx, "ask for the largest message", err)
+	if err != nil {
+		return 0, wrap(ctx, "ask for the largest message", err) // a call that nobody waits for may still write limit
+	}
+	return limit, nil
 }
 
 // Messages of more than maxLimit bytes are not sent: no tier needs them. A link
