@@ -49,6 +49,7 @@ type underHost struct {
 	mode    host.Mode
 	storage storage
 	env     []string
+	hubs    *host.Hubs // feed the Event Hub triggers
 
 	host    *host.Host
 	stopped int // times that crashes stopped the host
@@ -96,7 +97,7 @@ func (u *underHost) start(t *testing.T) service.Client {
 	t.Helper()
 	if u.host == nil {
 		h, err := host.Start(context.Background(), host.Options{
-			Root: u.root, Mode: u.mode, Environ: service.Environ(), Output: u.keep,
+			Root: u.root, Mode: u.mode, Environ: service.Environ(), Output: u.keep, Hubs: u.hubs,
 			Settings: slices.Concat(u.env, []string{
 				"SLUICE_TABLES=" + u.storage.tables, "AZURE_FUNCTIONS_ENVIRONMENT=Development", "AzureWebJobsDisableHomepage=true",
 			}),
@@ -162,11 +163,11 @@ func (u *underHost) keep(l host.Line) {
 
 // noErrors wants nothing in the log that an outage or a call that ended with the
 // service does not explain.
-func (u *underHost) noErrors(t *testing.T) {
+func (u *underHost) noErrors(t *testing.T, excused ...error) {
 	t.Helper()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	complain(t, u.errors, append(slices.Clone(outageErrors), context.Canceled))
+	complain(t, u.errors, slices.Concat(outageErrors, []error{context.Canceled}, excused))
 }
 
 func (u *underHost) lines() string {

@@ -15,7 +15,7 @@ type place struct {
 
 // attempt is a value that was sent for a place.
 type attempt struct {
-	value      float64 // no two attempts have the same
+	value      float64 // no two attempts have the same, but for repeats of a request
 	instance   int     // that it was sent to
 	begin, end moment  // end is never while there is no answer
 	order      int     // among those of one body
@@ -47,6 +47,7 @@ type ledger struct {
 	readings int // acknowledged, repeats too
 	bodies   int // acknowledged
 	failed   int // bodies answered with a failure of the store
+	repeats  int // bodies that were sent again
 }
 
 func newLedger() *ledger { return &ledger{attempts: map[place][]*attempt{}} }
@@ -77,6 +78,20 @@ func (l *ledger) send(instance int, places []place) sending {
 	return b
 }
 
+// again notes that a body is about to be sent once more to an instance, as it was.
+func (l *ledger) again(instance int, b sending) sending {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	begin := l.next()
+	repeat := sending{places: b.places, attempts: make([]*attempt, len(b.places))}
+	for i, p := range b.places {
+		a := &attempt{value: b.attempts[i].value, instance: instance, begin: begin, end: never, order: i}
+		repeat.attempts[i], l.attempts[p] = a, append(l.attempts[p], a)
+	}
+	l.repeats++
+	return repeat
+}
+
 // ack notes that a body was acknowledged.
 func (l *ledger) ack(b sending) {
 	l.mu.Lock()
@@ -94,6 +109,27 @@ func (l *ledger) acknowledged() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.bodies
+}
+
+// tell says what was sent for a place, for people.
+func (l *ledger) tell(p place) (lines []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range l.attempts[p] {
+		ended := "never"
+		if a.end != never {
+			ended = instant(a.end.wall.UnixNano())
+		}
+		lines = append(lines, fmt.Sprintf("%v sent %s, ended %s, acknowledged: %v", a.value, instant(a.begin.wall.UnixNano()), ended, a.acked))
+	}
+	return lines
+}
+
+// sum is the number of readings that were acknowledged.
+func (l *ledger) sum() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.readings
 }
 
 // refused is the number of bodies that were answered with a failure of the store.
@@ -142,6 +178,18 @@ func (l *ledger) crash(by moment) {
 	}
 }
 
+// wrongReading says what is wrong with a reading.
+type wrongReading struct {
+	place place
+	err   error
+}
+
+func (w *wrongReading) Error() string {
+	return fmt.Sprintf("device %s at %s: %v", w.place.device, instant(w.place.at), w.err)
+}
+
+func (w *wrongReading) Unwrap() error { return w.err }
+
 // verify judges what a device has: found are the readings that were read, in
 // ascending order, by a query that began after the moment by: what was
 // acknowledged later may be there or not.
@@ -154,7 +202,7 @@ func (l *ledger) verify(device string, found []point, by moment) error {
 			return fmt.Errorf("device %s: %s comes after %s: twice, or out of order", device, instant(p.at), instant(found[i-1].at))
 		}
 		if err := allowed(l.attempts[place{device, p.at}], p.value, by); err != nil {
-			return fmt.Errorf("device %s at %s: %w", device, instant(p.at), err)
+			return &wrongReading{place{device, p.at}, err}
 		}
 		there[p.at] = true
 	}
@@ -164,7 +212,7 @@ func (l *ledger) verify(device string, found []point, by moment) error {
 		}
 		for _, a := range attempts {
 			if a.ackedBy(by) {
-				return fmt.Errorf("device %s at %s: %v was acknowledged and is gone", device, instant(p.at), a.value)
+				return &wrongReading{p, fmt.Errorf("%v was acknowledged and is gone", a.value)}
 			}
 		}
 	}
@@ -184,7 +232,7 @@ func (a *attempt) beats(b *attempt) bool {
 // allowed judges a value: it must have been sent, and nothing that must win over
 // it may have been acknowledged by then.
 func allowed(attempts []*attempt, value float64, by moment) error {
-	var is *attempt
+	var is *attempt // the last one, if the request was repeated
 	for _, a := range attempts {
 		if a.value == value {
 			is = a

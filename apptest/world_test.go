@@ -31,6 +31,9 @@ type world struct {
 	away atomic.Int64
 	// hosted: a host answers 500 by itself when the service died.
 	hosted bool
+	// patient clients wait for the answer to what they sent when they are stopped: a
+	// host may still hand it to the service's next life.
+	patient bool
 	// repeated is the share of the acknowledged requests that is sent again.
 	repeated float64
 	wrong    atomic.Bool // a client has found something wrong, and ended
@@ -80,6 +83,10 @@ func (w *world) await(t *testing.T, what string, stop func() error, holds func()
 
 // client sends bodies to an instance until ctx ends.
 func (w *world) client(ctx context.Context, instance int, c service.Client, dice *rand.Rand) error {
+	asking := ctx
+	if w.patient {
+		asking = context.WithoutCancel(ctx)
+	}
 	for ctx.Err() == nil {
 		sent := w.ledger.send(instance, w.somePlaces(dice))
 		path, contentType, data := encodeBody(sent, dice)
@@ -89,7 +96,7 @@ func (w *world) client(ctx context.Context, instance int, c service.Client, dice
 		}
 		for again := true; again; {
 			away, began := w.away.Load(), time.Now()
-			v, err := c.Post(ctx, path, contentType, encoding, data)
+			v, err := c.Post(asking, path, contentType, encoding, data)
 			w.note(v.Status, time.Since(began))
 			if err == nil && away != 0 && w.away.Load() == away {
 				return errors.New("a body was acknowledged that nobody could have made durable")
