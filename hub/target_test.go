@@ -75,3 +75,32 @@ func TestTargetRefuses(t *testing.T) {
 		}
 	}
 }
+
+// FuzzTarget opens with any connection string: it is a hub that a client can be
+// made for, or an error that shows nothing of it.
+func FuzzTarget(f *testing.F) {
+	f.Add(connection + ";EntityPath=telemetry")
+	f.Add("Endpoint=sb://localhost:5672;SharedAccessKeyName=a;SharedAccessKey=b;UseDevelopmentEmulator=true;")
+	f.Add("Endpoint=sb://ns.servicebus.windows.net;SharedAccessSignature=SharedAccessSignature sr=x&sig=y&se=1&skn=z")
+	f.Add("Endpoint=sb://[::1]:1/;=;;SharedAccessKey")
+	f.Fuzz(func(t *testing.T, s string) {
+		h, err := Open(Config{Connection: s, Name: "t"})
+		if err != nil {
+			if !errors.Is(err, ErrInvalid) {
+				t.Fatalf("%v", err)
+			}
+			for part := range strings.FieldsFuncSeq(s, func(r rune) bool { return strings.ContainsRune("=; /:.", r) }) {
+				if len(part) > 30 && strings.Contains(err.Error(), part) {
+					t.Fatalf("%q is in %v", part, err)
+				}
+			}
+			return
+		}
+		if _, err := h.newProducer(); err != nil {
+			t.Fatalf("%q: %v", s, err)
+		}
+		if _, err := h.newConsumer("g"); err != nil {
+			t.Fatalf("%q: %v", s, err)
+		}
+	})
+}
