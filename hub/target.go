@@ -105,9 +105,9 @@ func (t *target) locate(values map[string]string) error {
 	u, err := url.Parse(values["endpoint"])
 	switch {
 	case values["endpoint"] == "":
-		return fmt.Errorf("Endpoint is missing: %s is right", connectionForm)
+		return fmt.Errorf("no Endpoint is there: %s is right", connectionForm)
 	case err != nil || u.Host == "" || u.Scheme != "sb" || u.User != nil:
-		return fmt.Errorf("Endpoint is no address: sb://NAMESPACE.servicebus.windows.net/ is right")
+		return fmt.Errorf("the Endpoint is no address: sb://NAMESPACE.servicebus.windows.net/ is right")
 	case values["sharedaccesssignature"] == "" && (values["sharedaccesskeyname"] == "" || values["sharedaccesskey"] == ""):
 		return fmt.Errorf("SharedAccessKeyName and SharedAccessKey, or SharedAccessSignature, are missing (for an identity, give the namespace alone)")
 	}
@@ -116,7 +116,7 @@ func (t *target) locate(values map[string]string) error {
 		return fmt.Errorf("UseDevelopmentEmulator takes true or false")
 	}
 	if u.Port() != "" && !emulator {
-		return fmt.Errorf("Endpoint has a port, which only an emulator has (UseDevelopmentEmulator=true)")
+		return fmt.Errorf("the Endpoint has a port, which only an emulator has (UseDevelopmentEmulator=true)")
 	}
 	t.namespace = u.Host
 	return nil

@@ -2,7 +2,6 @@ package event
 
 import (
 	"bufio"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -77,7 +76,7 @@ func TestPacking(t *testing.T) {
 			for i, body := range mustEncode(t, devices, 1<<20) {
 				plain, packed = plain+len(blocks[i]), packed+len(body)
 			}
-			t.Log(fmt.Sprintf("| %s | %d | %d | %d | %.2f |", f.name, readings, plain, packed, float64(packed)/float64(plain)))
+			t.Logf("| %s | %d | %d | %d | %.2f |", f.name, readings, plain, packed, float64(packed)/float64(plain))
 			if packed > plain+headSize*len(blocks) {
 				t.Error("packing made it longer")
 			}

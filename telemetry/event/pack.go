@@ -77,8 +77,11 @@ func unpack(packing byte, data []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: block of %d bytes", ErrCorrupt, size)
 	}
 	unpacked, err := decompressor().DecodeAll(data[n:], make([]byte, 0, size))
-	if err != nil || uint64(len(unpacked)) != size {
-		return nil, fmt.Errorf("%w: %d of %d bytes unpacked: %v", ErrCorrupt, len(unpacked), size, err)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: unpack %d bytes: %w", ErrCorrupt, size, err)
+	case uint64(len(unpacked)) != size:
+		return nil, fmt.Errorf("%w: %d of %d bytes unpacked", ErrCorrupt, len(unpacked), size)
 	}
 	return unpacked, nil
 }
