@@ -117,6 +117,13 @@ func (l Letter) cleaned() Letter {
 	return l
 }
 
+// texts is how large a letter is without its body.
+func (l *Letter) texts() int {
+	const rest = 200
+	return rest + len(l.Reason.Code) + len(l.Reason.Message) + len(l.Source.Hub) + len(l.Source.Partition) +
+		len(l.Device) + len(l.PartitionKey) + len(l.ContentType) + len(l.ContentEncoding)
+}
+
 func cleanReason(r telemetry.Refusal) telemetry.Refusal {
 	return telemetry.Refusal{Code: telemetry.Code(clean(string(r.Code), 100)), Message: clean(r.Message, maxMessage)}
 }

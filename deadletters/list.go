@@ -12,6 +12,8 @@ import (
 const (
 	// maxPassed is how many letters that are done a page passes over.
 	maxPassed = 10_000
+	// maxPageBytes is the size of their texts at which a page is cut.
+	maxPageBytes = 4 << 20
 	// maxCounted is how many rows are looked through to count letters, countFresh how
 	// long that holds.
 	maxCounted = 5 * store.MaxPage
@@ -31,7 +33,7 @@ func (s *Store) List(ctx context.Context, limit int, cursor string) (letters []L
 		}
 		ranges = []store.Range{store.InPartition(i.partition(), store.After(i.key()), ""), {PartitionFrom: store.After(i.partition())}}
 	}
-	passed, last, full := 0, "", false
+	passed, size, last, full := 0, 0, "", false
 	for _, r := range ranges {
 		r.KeyFrom, r.KeyTo, r.Select = max(r.KeyFrom, letterKeys), letterKeysEnd, listed
 		r.Limit = min(max(limit+1, 100), store.MaxPage)
@@ -42,11 +44,11 @@ func (s *Store) List(ctx context.Context, limit int, cursor string) (letters []L
 				return false, err
 			case found.state != waiting && passed < maxPassed:
 				passed++
-			case found.state != waiting || len(letters) == limit:
+			case found.state != waiting || len(letters) == limit || size >= maxPageBytes:
 				full = true
 				return false, nil
 			default:
-				letters = append(letters, found.Letter)
+				letters, size = append(letters, found.Letter), size+found.texts()
 			}
 			last = found.ID
 			return true, nil

@@ -354,6 +354,26 @@ func TestPages(t *testing.T) {
 	})
 }
 
+// A page of long texts is cut by its size, whatever its limit.
+func TestPagesAreBounded(t *testing.T) {
+	s := deadletters.New(&storetest.Memory{}, func() time.Time { return noon })
+	var letters []deadletters.Letter
+	for n := range 1000 {
+		l := event(n, 1)
+		l.Device, l.PartitionKey, l.ContentType, l.ContentEncoding = strings.Repeat("d", 5000), strings.Repeat("k", 5000), strings.Repeat("t", 5000), strings.Repeat("e", 5000)
+		l.Reason.Message = strings.Repeat("m", 5000)
+		letters = append(letters, l)
+	}
+	put(t, s, letters...)
+	page, next, err := s.List(t.Context(), 10_000, "")
+	if err != nil || next == "" || len(page) < 500 || len(page) > 900 {
+		t.Errorf("a page of %d letters, next %q: %v", len(page), next, err)
+	}
+	if all := list(t, s, 10_000); len(all) != 1000 {
+		t.Errorf("%d letters", len(all))
+	}
+}
+
 // Before the first letter there is no table, and nothing is wrong.
 func TestNothingYet(t *testing.T) {
 	onEachStore(t, func(t *testing.T, rows store.Rows) {
