@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"sync"
 	"time"
 
@@ -112,6 +111,9 @@ func (c *consumption) run(ctx context.Context) error {
 	return wrap(ctx, "share out partitions", err)
 }
 
+// pageEvents is how many events are handed on at once, at most.
+const pageEvents = 1000
+
 // patience is how many failures in a row a reader bears before its link is
 // opened anew.
 const patience = 5
@@ -120,10 +122,10 @@ const patience = 5
 func (c *consumption) read(ctx context.Context, partition *azeventhubs.ProcessorPartitionClient, budget int) {
 	defer c.hub.discard(func(ctx context.Context) { _ = partition.Close(ctx) })
 	what := "reading partition " + partition.PartitionID()
-	pages := newPages(partition, budget, math.MaxInt32)
+	pages := newPages(partition, budget, pageEvents)
 	var p pause
 	for ctx.Err() == nil {
-		events, err := pages.next(ctx, c.hub.cfg.Poll, math.MaxInt32)
+		events, err := pages.next(ctx, c.hub.cfg.Poll, pageEvents)
 		switch {
 		case ctx.Err() != nil:
 			return

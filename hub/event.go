@@ -57,35 +57,64 @@ type receiver interface {
 	ReceiveEvents(ctx context.Context, count int, options *azeventhubs.ReceiveEventsOptions) ([]*azeventhubs.ReceivedEventData, error)
 }
 
-// pages reads a partition page by page. The service sends only what was asked
-// for, so a page bounds the memory: as many events as fit into the budget if all
-// are as large as the largest of the last page. A page that is suddenly of larger
-// ones is over it once, by least at most.
+// pages reads a partition page by page. The service sends only what it is asked
+// for, so a page is asked for in steps: as many events as fit into what is left
+// of the budget if all are as large as the largest of the last step. When they
+// become larger all of a sudden, that costs one step more than the budget.
 type pages struct {
-	from   receiver
-	budget int // bytes
-	most   int // events
-	size   int // of the next page
+	from    receiver
+	budget  int // bytes of a page
+	most    int // events of a page
+	step    int // events that may be asked for at once
+	largest int // bytes of an event in the last step
+	failed  error
 }
 
-// least is how large an event counts at least when the largest page is
-// reckoned, firstPage how many events the first one has.
 const (
-	least     = 128 << 10
-	firstPage = 8
+	firstStep = 8
+	// least is how large an event counts at least in the bound of a step.
+	least = 128 << 10
+	// weight is what an event takes besides its body, about.
+	weight = 512
 )
 
 func newPages(from receiver, budget, most int) *pages {
-	most = max(1, min(most, budget/least))
-	return &pages{from: from, budget: budget, most: most, size: min(firstPage, most)}
+	return &pages{from: from, budget: budget, most: max(1, most), step: max(1, min(firstStep, budget/least)), largest: weight}
 }
 
 // next returns the next events, at most limit, that came within wait: as soon as
-// a page is full, else when wait is over. None is no error.
+// a page is full, else when wait is over. None is no error. An error that came
+// after events is that of the next call.
 func (p *pages) next(ctx context.Context, wait time.Duration, limit int64) ([]Event, error) {
+	if err := p.failed; err != nil {
+		p.failed = nil
+		return nil, err
+	}
 	inner, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	received, err := p.from.ReceiveEvents(inner, int(min(int64(p.size), limit)), nil)
+	var events []Event
+	most, left := int(min(int64(p.most), limit)), p.budget
+	for len(events) < most && (left > 0 || len(events) == 0) {
+		asked := min(p.step, max(1, left/p.largest), most-len(events))
+		received, err := p.receive(ctx, inner, asked)
+		if err != nil && len(events) > 0 {
+			p.failed = err
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		left -= p.learn(received)
+		events = append(events, received...)
+		if len(received) < asked {
+			break // wait is over
+		}
+	}
+	return events, nil
+}
+
+func (p *pages) receive(ctx, inner context.Context, count int) ([]Event, error) {
+	received, err := p.from.ReceiveEvents(inner, count, nil)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -96,11 +125,23 @@ func (p *pages) next(ctx context.Context, wait time.Duration, limit int64) ([]Ev
 		return nil, fmt.Errorf("receive: %w", explain(ctx, err))
 	}
 	events := make([]Event, len(received))
-	largest := 1
 	for i, r := range received {
 		events[i] = eventOf(r)
-		largest = max(largest, len(events[i].Body))
 	}
-	p.size = max(1, min(p.size*2, p.budget/largest, p.most))
 	return events, nil
+}
+
+// learn sets the next step by this one, whose size it returns.
+func (p *pages) learn(events []Event) (size int) {
+	if len(events) == 0 {
+		return 0
+	}
+	p.largest = 0
+	for i := range events {
+		n := len(events[i].Body) + weight
+		size += n
+		p.largest = max(p.largest, n)
+	}
+	p.step = max(1, min(p.step*2, p.budget/max(p.largest, least)))
+	return size
 }

@@ -229,13 +229,26 @@ func TestEventOf(t *testing.T) {
 	}
 }
 
-// partitionOf gives events of chosen sizes.
-type partitionOf struct{ size int }
+// partitionOf gives events of a size that changes, n of them, and then fails.
+type partitionOf struct {
+	size, n int
+	err     error
+	asked   int // the largest number that was asked for at once
+}
 
-func (p *partitionOf) ReceiveEvents(_ context.Context, count int, _ *azeventhubs.ReceiveEventsOptions) ([]*azeventhubs.ReceivedEventData, error) {
-	events := make([]*azeventhubs.ReceivedEventData, count)
+func (p *partitionOf) ReceiveEvents(ctx context.Context, count int, _ *azeventhubs.ReceiveEventsOptions) ([]*azeventhubs.ReceivedEventData, error) {
+	p.asked = max(p.asked, count)
+	events := make([]*azeventhubs.ReceivedEventData, min(count, p.n))
 	for i := range events {
 		events[i] = &azeventhubs.ReceivedEventData{EventData: azeventhubs.EventData{Body: make([]byte, p.size)}}
+	}
+	p.n -= len(events)
+	if len(events) == 0 {
+		if p.err != nil {
+			return nil, p.err
+		}
+		<-ctx.Done()
+		return nil, ctx.Err()
 	}
 	return events, nil
 }
@@ -243,34 +256,64 @@ func (p *partitionOf) ReceiveEvents(_ context.Context, count int, _ *azeventhubs
 // TestPagesFit bounds what a page takes in memory.
 func TestPagesFit(t *testing.T) {
 	const budget = 4 << 20
-	from := &partitionOf{size: 100}
+	from := &partitionOf{n: 1 << 30}
 	p := newPages(from, budget, 1000)
-	random := rand.New(rand.NewPCG(1, 2))
-	for range 200 {
-		before := from.size
-		from.size = []int{1, 100, 10 << 10, 1 << 20}[random.IntN(4)]
+	next := func(size int) (n int) {
+		t.Helper()
+		from.size, from.asked = size, 0
 		events, err := p.next(t.Context(), time.Second, 1<<40)
 		must(t, err)
-		total := 0
-		for _, e := range events {
-			total += len(e.Body)
+		if from.asked > budget/least {
+			t.Errorf("%d events were asked for at once", from.asked)
 		}
-		if len(events) == 0 || from.size <= before && total > budget && len(events) > 1 || total > budget*(1<<20)/least {
-			t.Fatalf("a page of %d events of %d bytes, after one of %d each", len(events), from.size, before)
+		return len(events)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	last := 1 << 30
+	for range 200 {
+		size := []int{1, 100, 10 << 10, 1 << 20}[random.IntN(4)]
+		n := next(size)
+		if most := budget / size; n == 0 || n > 1000 || size <= last && n > most+1 || n > most+budget/least {
+			t.Fatalf("a page of %d events of %d bytes, after one of %d each", n, size, last)
 		}
+		last = size
 	}
-	from.size = 100
-	for range 20 {
-		_, _ = p.next(t.Context(), time.Second, 1<<40)
-	}
-	if events, _ := p.next(t.Context(), time.Second, 1<<40); len(events) != budget/least {
-		t.Errorf("small events come %d at a time", len(events))
+	for _, c := range []struct{ size, want int }{{100, 1000}, {8 << 10, budget / (8<<10 + weight)}, {1 << 20, 3}} {
+		next(c.size)
+		if n := next(c.size); n < c.want || n > c.want+1 {
+			t.Errorf("a page of %d events of %d bytes, want %d", n, c.size, c.want)
+		}
 	}
 	if events, _ := p.next(t.Context(), time.Second, 3); len(events) != 3 {
 		t.Errorf("%d events, 3 are wanted", len(events))
 	}
-	if newPages(from, 1, 1000).size != 1 || newPages(from, budget, 0).size != 1 {
-		t.Error("a page of nothing")
+	if events, _ := newPages(from, 1, 0).next(t.Context(), time.Second, 100); len(events) != 1 {
+		t.Errorf("without room for any: %d events", len(events))
+	}
+}
+
+// TestPagesEnd gives what came before an error, and the error once.
+func TestPagesEnd(t *testing.T) {
+	broken := errors.New("broken")
+	from := &partitionOf{size: 10, n: 20, err: broken}
+	p := newPages(from, 4<<20, 1000)
+	if events, err := p.next(t.Context(), time.Second, 1000); err != nil || len(events) != 20 {
+		t.Errorf("%d events, %v", len(events), err)
+	}
+	if events, err := p.next(t.Context(), time.Second, 1000); !errors.Is(err, broken) || events != nil {
+		t.Errorf("%d events, %v", len(events), err)
+	}
+	from.n = 1
+	if events, err := p.next(t.Context(), time.Second, 1000); err != nil || len(events) != 1 {
+		t.Errorf("afterwards: %d events, %v", len(events), err)
+	}
+	from.n, from.err = 5, nil
+	p.failed = nil
+	if events, err := p.next(t.Context(), 10*time.Millisecond, 1000); err != nil || len(events) != 5 {
+		t.Errorf("those that came in time: %d events, %v", len(events), err)
+	}
+	if events, err := p.next(t.Context(), 10*time.Millisecond, 1000); err != nil || len(events) != 0 {
+		t.Errorf("none in time: %d events, %v", len(events), err)
 	}
 }
 
