@@ -18,8 +18,9 @@ const (
 )
 
 // MaxEvents is how many events a call may have at most, by host.json
-// (maxEventBatchSize), with room for who raises it.
-const MaxEvents = 4096
+// (maxEventBatchSize), with room for who raises it for small events; all of them of
+// 1 MiB would be as much as a process may hold.
+const MaxEvents = 256
 
 // Trigger takes what the host's trigger sends. It may be called concurrently.
 type Trigger struct {
@@ -53,6 +54,7 @@ func (t *Trigger) Run(ctx context.Context, e invoke.Envelope) ([]string, error) 
 	}
 	r, err := t.consumer.take(ctx, batch.Partition, events)
 	if err != nil {
+		t.log.Error("events are not durable: the host tries them again", "partition", batch.Partition, "events", len(events), "error", err.Error())
 		return nil, err
 	}
 	return []string{fmt.Sprintf("partition %s: %v", batch.Partition, r)}, nil
@@ -71,12 +73,12 @@ func (t *Trigger) check(b invoke.Batch) error {
 	return nil
 }
 
-// take is Take with its line in the log.
+// take is Take with what it did in the log; what went wrong is for whoever calls
+// again.
 func (c *Consumer) take(ctx context.Context, partition string, events []hub.Event) (Result, error) {
 	r, err := c.Take(ctx, partition, events)
 	switch {
 	case err != nil:
-		c.log.Error("events are not durable: they must come again", "partition", partition, "events", len(events), "error", err)
 	case r.Rejected > 0:
 		c.log.Warn("consumed, with dead letters", "partition", partition, "result", r.String())
 	default:

@@ -40,7 +40,7 @@ func newApp(h *house, l *life, log *slog.Logger, p patience) *echo.Echo {
 	e := newEcho(log, p)
 	e.Use(h.inflight.limit)
 	l.routes(e, h.ready)
-	registerTriggers(e, h.compact.Run, h.take, h.settings.UnderHost(), log)
+	registerTriggers(e, h.compact.Run, h.take, h.takes, h.settings.UnderHost(), log)
 	e.Match(statusMethods, statusPath, statusHandler(h.status, l))
 	h.routes(e)
 	return e

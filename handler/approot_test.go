@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice/compact"
+	"sluice/consume"
 	"sluice/internal/invoke"
 	"sluice/internal/settings"
 )
@@ -183,12 +184,12 @@ func TestFunctions(t *testing.T) {
 // they were sent, and a batch that fails is tried until it succeeds: without a retry
 // its checkpoint moves all the same.
 func TestConsume(t *testing.T) {
-	f := functions(t)["consume"]
+	f := functions(t)[consume.Name]
 	if len(f.Bindings) != 1 {
 		t.Fatalf("%+v", f)
 	}
 	b := f.Bindings[0]
-	if b.Type != "eventHubTrigger" || b.Direction != "in" || b.Name != "events" || b.Cardinality != "many" || b.DataType != "binary" {
+	if b.Type != "eventHubTrigger" || b.Direction != "in" || b.Name != consume.Binding || b.Cardinality != "many" || b.DataType != "binary" {
 		t.Errorf("%+v", b)
 	}
 	if b.Connection != "SLUICE_EVENTHUB" || b.EventHubName != "%SLUICE_EVENTHUB_NAME%" || b.ConsumerGroup != "%SLUICE_CONSUMER_GROUP%" {
@@ -215,7 +216,7 @@ func TestConsume(t *testing.T) {
 func TestBatches(t *testing.T) {
 	h, _ := readHost(t)
 	e := h.Extensions.EventHubs
-	if e.MaxEventBatchSize < 32 || e.MaxEventBatchSize > 64 || e.PrefetchCount < e.MaxEventBatchSize || e.PrefetchCount > 2*e.MaxEventBatchSize {
+	if e.MaxEventBatchSize < 32 || e.MaxEventBatchSize > 64 || e.MaxEventBatchSize > consume.MaxEvents || e.PrefetchCount < e.MaxEventBatchSize || e.PrefetchCount > 2*e.MaxEventBatchSize {
 		t.Errorf("%+v", e)
 	}
 	if e.MinEventBatchSize != 1 || e.BatchCheckpointFrequency != 1 || e.InitialOffsetOptions.Type != "fromStart" {

@@ -29,12 +29,17 @@ func (h *house) consumeConfig(positions *progress.Store, retention time.Duration
 	return c
 }
 
-// take consumes a batch of events that the host's trigger brings, if that is how
+// takes says why no events are taken from the host's trigger: another way is how
 // the hub is consumed.
-func (h *house) take(ctx context.Context, e invoke.Envelope) ([]string, error) {
+func (h *house) takes() error {
 	if by := h.settings.Consume; by != settings.ByTrigger {
-		return nil, fmt.Errorf("SLUICE_CONSUME=%s: this process takes no events from a trigger: set it to trigger, or switch the function off (AzureWebJobs.consume.Disabled=true)", by)
+		return fmt.Errorf("SLUICE_CONSUME=%s: this process takes no events from a trigger: set it to trigger, or switch the function off (AzureWebJobs.consume.Disabled=true)", by)
 	}
+	return nil
+}
+
+// take consumes a batch of events that the host's trigger brings.
+func (h *house) take(ctx context.Context, e invoke.Envelope) ([]string, error) {
 	return h.trigger.Run(ctx, e)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -57,7 +58,7 @@ func newFront(g *ground, p patience) *front {
 	f.state.Store(&frontState{changed: make(chan struct{})})
 	early := newEcho(g.log, p)
 	f.life.routes(early, func(ctx context.Context) readiness { return judge(f.whyNotOpen(), g.hubAway(ctx), f.mayQueue()) })
-	registerTriggers(early, f.notDone, f.notDone, g.settings.UnderHost(), g.log)
+	registerTriggers(early, f.notDone, f.notDone, f.whyNotDone, g.settings.UnderHost(), g.log)
 	early.Match(statusMethods, statusPath, statusHandler(f.status, f.life))
 	if g.hasHub() {
 		g.ingest.Register(early.Group("", g.inflight.limit, f.onlyQueued))
@@ -108,11 +109,10 @@ func (f *front) whyNotOpen() error {
 // notDone is what a trigger does without a store; the work is not done either
 // if the store has been opened just now.
 func (f *front) notDone(context.Context, invoke.Envelope) ([]string, error) {
-	if err := f.whyNotOpen(); err != nil {
-		return nil, err
-	}
-	return nil, errStarting
+	return nil, f.whyNotDone()
 }
+
+func (f *front) whyNotDone() error { return cmp.Or(f.whyNotOpen(), errStarting) }
 
 type notOpenError struct{ reason error }
 

@@ -341,7 +341,7 @@ func TestTriggersTakeLong(t *testing.T) {
 		time.Sleep(impatient.opening + impatient.request + 2*impatient.stall)
 		return []string{"done"}, ctx.Err()
 	}
-	registerTriggers(app, long, long, false, log)
+	registerTriggers(app, long, long, nil, false, log)
 	f.open(app)
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = newHTTPServer(f, log, impatient)

@@ -20,10 +20,11 @@ var httpFunctions = []string{"ingest", "query"}
 type work func(context.Context, invoke.Envelope) (lines []string, err error)
 
 // registerTriggers adds the paths by which the Functions host calls functions
-// that are no HTTP triggers, and what stands there for whoever else comes.
-func registerTriggers(e *echo.Echo, merge, take work, underHost bool, log *slog.Logger) {
+// that are no HTTP triggers, and what stands there for whoever else comes. takes says
+// why no events can be taken, which may be many MiB a call.
+func registerTriggers(e *echo.Echo, merge, take work, takes func() error, underHost bool, log *slog.Logger) {
 	invoke.Function{Name: compact.Name, Limit: compact.MaxEnvelope, Run: merge}.Register(e, underHost, log)
-	invoke.Function{Name: consume.Name, Limit: invoke.EventsLimit(consume.MaxEvents), Run: take}.Register(e, underHost, log)
+	invoke.Function{Name: consume.Name, Limit: invoke.EventsLimit(consume.MaxEvents), Ready: takes, Run: take}.Register(e, underHost, log)
 	if underHost {
 		invoke.RefuseWrapped(e, log, httpFunctions...)
 	}

@@ -3,6 +3,7 @@ package invoke
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -19,6 +20,9 @@ type Function struct {
 	Name string
 	// Limit bounds the bytes of an envelope.
 	Limit int64
+	// Ready says why no work can be done now, before an envelope is read: nobody
+	// need hold one for that. Nil: it always can.
+	Ready func() error
 	// Run does the work. Its lines tell what was done and go into the host's log.
 	// After an error the work must be done again, by whatever makes the trigger
 	// call again.
@@ -49,6 +53,11 @@ func OnlyHost(function string, next echo.HandlerFunc) echo.HandlerFunc {
 // not: every other answer is a failure to the host, too, but tells less.
 func (f Function) handle(log *slog.Logger) echo.HandlerFunc {
 	return func(c echo.Context) error {
+		if err := f.ready(); err != nil {
+			// To its end, as a host may take an answer before that for a broken connection.
+			_, _ = io.Copy(io.Discard, io.LimitReader(c.Request().Body, f.Limit))
+			return failed(httperr.InvocationFailed, err)
+		}
 		envelope, err := Read(c.Request().Body, f.Limit)
 		if err != nil {
 			return failed(httperr.InvalidEnvelope, err)
@@ -61,6 +70,13 @@ func (f Function) handle(log *slog.Logger) echo.HandlerFunc {
 		}
 		return c.JSON(http.StatusOK, Done(lines...))
 	}
+}
+
+func (f Function) ready() error {
+	if f.Ready == nil {
+		return nil
+	}
+	return f.Ready()
 }
 
 // run contains panics: what ends the process ends all other calls, too, and the

@@ -96,6 +96,28 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// A function that can do nothing says so of any call, whatever it holds.
+func TestNotReady(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	e := echo.New()
+	e.HTTPErrorHandler = httperr.Handler(log)
+	Function{
+		Name: "compact", Limit: 1 << 20, Ready: func() error { return errors.New("store away") },
+		Run: func(context.Context, Envelope) ([]string, error) {
+			t.Error("it ran")
+			return nil, nil
+		},
+	}.Register(e, true, log)
+	s := httptest.NewServer(e)
+	defer s.Close()
+	for _, body := range []string{timerCall, "no envelope", strings.Repeat("x", 2<<20)} {
+		status, _, text := call(t, s.URL, chunked("POST /compact", body))
+		if status != 500 || !strings.Contains(text, `"code":"invocation_failed","message":"store away"`) {
+			t.Errorf("%.20q: %d %s", body, status, text)
+		}
+	}
+}
+
 // Under the host only its own calls reach the trigger; others get what any
 // unknown path gets.
 func TestForged(t *testing.T) {
