@@ -10,7 +10,7 @@ import (
 
 // Code changes under the planted bugs: each must still have its place.
 func TestMutantsFit(t *testing.T) {
-	for _, m := range slices.Concat(engineMutants, embeddedMutants, fencedMutants, tablesMutants) {
+	for _, m := range slices.Concat(engineMutants, embeddedMutants, fencedMutants, tablesMutants, hubMutants, letterMutants) {
 		for _, e := range m.edits {
 			text, err := os.ReadFile(filepath.Join("../..", e.file))
 			if err != nil {
