@@ -18,11 +18,14 @@ import (
 
 // functions are what makes an app root of the module's files, besides the
 // binary.
-var functions = []string{"host.json", "ingest/function.json", "query/function.json", "compact/function.json"}
+var functions = []string{"host.json", "ingest/function.json", "query/function.json", "compact/function.json", "consume/function.json"}
 
 // appRoot makes an app root with the binary that is measured.
 func (b *bench) appRoot(mode host.Mode) (string, error) {
-	root := filepath.Join(b.folder, "root-"+mode.String())
+	root, err := os.MkdirTemp(b.folder, "root-"+mode.String()+"-")
+	if err != nil {
+		return "", err
+	}
 	for _, file := range functions {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -59,7 +62,7 @@ func (b *bench) underHost() (err error) {
 	defer func() { err = errors.Join(err, alone.Kill()) }()
 	ways := []*way{{name: "alone", client: alone.Client}}
 	for _, mode := range []host.Mode{host.Proxy, host.Forward} {
-		h, err := b.startHost(mode)
+		h, err := b.startHost(mode, nil, "SLUICE_DATA="+filepath.Join(b.folder, "data-"+mode.String()), "AzureWebJobs.consume.Disabled=true")
 		if err != nil {
 			return err
 		}
@@ -88,15 +91,16 @@ func (b *bench) underHost() (err error) {
 	return nil
 }
 
-func (b *bench) startHost(mode host.Mode) (*host.Host, error) {
+// startHost starts the service under the host stand-in, with settings of its own.
+// hubs feed its Event Hub trigger.
+func (b *bench) startHost(mode host.Mode, hubs *host.Hubs, env ...string) (*host.Host, error) {
 	root, err := b.appRoot(mode)
 	if err != nil {
 		return nil, err
 	}
 	h, err := host.Start(b.ctx, host.Options{
-		Root: root, Mode: mode, Environ: service.Environ(), Output: func(host.Line) {},
-		Settings: append(settings[:len(settings):len(settings)],
-			"AZURE_FUNCTIONS_ENVIRONMENT=Development", "AzureWebJobsDisableHomepage=true", "SLUICE_DATA="+filepath.Join(b.folder, "data-"+mode.String())),
+		Root: root, Mode: mode, Environ: service.Environ(), Output: func(host.Line) {}, Hubs: hubs,
+		Settings: slices.Concat(settings, env, []string{"AZURE_FUNCTIONS_ENVIRONMENT=Development", "AzureWebJobsDisableHomepage=true"}),
 	})
 	if err != nil {
 		return nil, err

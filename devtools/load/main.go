@@ -26,7 +26,9 @@ type bench struct {
 	readings int
 	repeats  int
 	nab      string
-	plots    string // where charts are written; "": nowhere
+	plots    string        // where charts are written; "": nowhere
+	length   time.Duration // of a load through the hub
+	outage   time.Duration // of the store behind the hub
 }
 
 type scenario struct {
@@ -39,6 +41,7 @@ type scenario struct {
 const (
 	embedded  = "embedded"
 	onAzurite = "azurite"
+	behindHub = "hub" // of Event Hubs, before Azurite
 	simulated = "simulated"
 )
 
@@ -52,13 +55,17 @@ var scenarios = []scenario{
 	{onAzurite, "paced", "10,000 devices that send a reading a minute in a request each, SLUICE_LINGER=100ms", (*bench).paced},
 	{onAzurite, "day", "a day of a device by how much history it has", (*bench).dayOnTables},
 	{onAzurite, "host", "what the host stand-in adds to a call", (*bench).underHost},
+	{behindHub, "maximum", "bodies of 500 readings of 500 devices, 16 connections, HTTP to the hub stand-in to Azurite", (*bench).maximum},
+	{behindHub, "fleets", "10,000 devices with a reading a minute, and 500 with ten a second, SLUICE_LINGER=100ms", (*bench).fleets},
+	{behindHub, "freshness", "from 202 to an answer, at half the rate that goes through", (*bench).freshness},
+	{behindHub, "catch-up", "the store away, at half the rate that goes through", (*bench).catchUp},
 	{simulated, "operations", "operations of a table store, counted in simulated time", (*bench).sweeps},
 }
 
 // kinds are the stores, each with what is measured of it.
 func kinds() string {
 	var all []string
-	for _, store := range []string{embedded, onAzurite, simulated} {
+	for _, store := range []string{embedded, onAzurite, behindHub, simulated} {
 		all = append(all, store+" ("+strings.Join(of(store), ",")+")")
 	}
 	return strings.Join(all, ", ")
@@ -90,13 +97,15 @@ func run(ctx context.Context, args []string) (err error) {
 	repeats := flags.Int("repeats", 5, "starts of each kind")
 	kind := flags.String("store", embedded, "the store to measure: "+kinds())
 	which := flags.String("scenarios", "", "which of the store's scenarios; all without")
+	length := flags.Duration("length", 20*time.Second, "how long a load through the hub is")
+	outage := flags.Duration("outage", time.Minute, "how long the store behind the hub is away")
 	plots := flags.String("plots", "", "folder for the charts of what is simulated")
 	folder := flags.String("folder", os.TempDir(), "where the data folders are made: on the disk to measure")
 	nab := flags.String("nab", "../shared/data/nab", "recordings of the Numenta Anomaly Benchmark")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	b := &bench{ctx: ctx, readings: *readings, repeats: *repeats, nab: *nab, plots: *plots}
+	b := &bench{ctx: ctx, readings: *readings, repeats: *repeats, nab: *nab, plots: *plots, length: *length, outage: *outage}
 	if b.binary, err = filepath.Abs(*binary); err != nil {
 		return err
 	}

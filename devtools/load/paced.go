@@ -58,20 +58,30 @@ func milli(d time.Duration) string { return fmt.Sprintf("%.1f ms", d.Seconds()*1
 
 // pacedFleet sends the devices' readings one after the other, evenly.
 type pacedFleet struct {
-	url  string
-	http *http.Client
-	next int // device
+	url     string
+	http    *http.Client
+	next    int // device
+	devices int
+	period  time.Duration // between two requests of a device
+	each    int           // readings of a request
 }
 
-func newPacedFleet(url string) *pacedFleet {
-	return &pacedFleet{url: url, http: &http.Client{
+// newPacedFleet has 10,000 devices that send a reading a minute.
+func newPacedFleet(url string) *pacedFleet { return newFleet(url, pacedDevices, time.Minute, 1) }
+
+// newFastFleet has 500 devices that send ten readings a second, in a request a
+// second.
+func newFastFleet(url string) *pacedFleet { return newFleet(url, 500, time.Second, 10) }
+
+func newFleet(url string, devices int, period time.Duration, each int) *pacedFleet {
+	return &pacedFleet{url: url, devices: devices, period: period, each: each, http: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: 256}, Timeout: time.Minute,
 	}}
 }
 
 // run sends for as long as that and returns how long each request took.
 func (f *pacedFleet) run(ctx context.Context, length time.Duration) ([]time.Duration, error) {
-	const gap = time.Minute / pacedDevices
+	gap := f.period / time.Duration(f.devices)
 	n := int(length / gap)
 	waits, errs := make([]time.Duration, n), make([]error, n)
 	started := time.Now()
@@ -81,7 +91,7 @@ func (f *pacedFleet) run(ctx context.Context, length time.Duration) ([]time.Dura
 			time.Sleep(wait)
 		}
 		device := f.next
-		f.next = (f.next + 1) % pacedDevices
+		f.next = (f.next + 1) % f.devices
 		requests.Go(func() {
 			begun := time.Now()
 			errs[i] = f.send(ctx, device)
@@ -98,8 +108,7 @@ func (f *pacedFleet) run(ctx context.Context, length time.Duration) ([]time.Dura
 }
 
 func (f *pacedFleet) send(ctx context.Context, device int) error {
-	text := fmt.Sprintf(`{"deviceId":%q,"metrics":{"temperature":%.1f,"humidity":%d,"running":true,"state":"OK"}}`, body.Device(device), 20+float64(device%100)/10, 40+device%40)
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, f.url+"/api/v1/telemetry", strings.NewReader(text))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, f.url+"/api/v1/telemetry", strings.NewReader(f.body(device)))
 	if err != nil {
 		return err
 	}
@@ -110,8 +119,22 @@ func (f *pacedFleet) send(ctx context.Context, device int) error {
 	}
 	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
+	if err == nil && response.StatusCode != http.StatusOK && response.StatusCode != http.StatusAccepted {
 		err = fmt.Errorf("status %d: %.300s", response.StatusCode, answer)
 	}
 	return err
+}
+
+// body is a request's: one reading of now, or several that end now.
+func (f *pacedFleet) body(device int) string {
+	metrics := fmt.Sprintf(`"metrics":{"temperature":%.1f,"humidity":%d,"running":true,"state":"OK"}`, 20+float64(device%100)/10, 40+device%40)
+	if f.each == 1 {
+		return fmt.Sprintf(`{"deviceId":%q,%s}`, body.Device(device), metrics)
+	}
+	messages := make([]string, f.each)
+	for i := range messages {
+		ts := time.Now().Add(-f.period * time.Duration(f.each-1-i) / time.Duration(f.each))
+		messages[i] = fmt.Sprintf(`{"deviceId":%q,"ts":%q,%s}`, body.Device(device), ts.UTC().Format(time.RFC3339Nano), metrics)
+	}
+	return "[" + strings.Join(messages, ",") + "]"
 }

@@ -185,7 +185,7 @@ func (c Client) AwaitConsumed(ctx context.Context) error {
 			err = fmt.Errorf("%d events wait", s.Consumption.LagEvents)
 		}
 		select {
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
 			return fmt.Errorf("wait until the hub is consumed: %w", err)
 		}
