@@ -214,17 +214,19 @@ func TestAWrongStoreTakesNothingThroughTheHub(t *testing.T) {
 	p.stop()
 }
 
-// A hub that cannot be read from the settings ends the start, and shows nothing
-// of them.
+// A hub that cannot be read from the settings ends the start, with all else that
+// is wrong, and shows nothing of them.
 func TestWrongHub(t *testing.T) {
 	t.Parallel()
 	for _, connection := range []string{
 		"c2VjcmV0LXNlY3JldA==", "Endpoint=https://x/;SharedAccessKeyName=a;SharedAccessKey=c2VjcmV0LXNlY3JldA==",
 		"Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKey=c2VjcmV0LXNlY3JldA==",
 	} {
-		p := command(t, []string{"SLUICE_ADDR=127.0.0.1:0", "SLUICE_EVENTHUB=" + connection, "SLUICE_EVENTHUB_NAME=telemetry"})
+		p := command(t, []string{"SLUICE_ADDR=127.0.0.1:0", "SLUICE_TABLES=AccountKey=c2VjcmV0LXNlY3JldA==", "SLUICE_EVENTHUB=" + connection, "SLUICE_EVENTHUB_NAME=telemetry"})
 		p.begin()
-		if code := p.code(); code != 2 || !strings.HasPrefix(p.stderr.String(), "SLUICE_EVENTHUB: ") || strings.Contains(p.stderr.String()+p.log.String(), "c2VjcmV0") {
+		code := p.code()
+		lines := strings.Split(p.stderr.String(), "\n")
+		if code != 2 || len(lines) != 3 || !strings.HasPrefix(lines[0], "SLUICE_TABLES: ") || !strings.HasPrefix(lines[1], "SLUICE_EVENTHUB: ") || strings.Contains(p.stderr.String()+p.log.String(), "c2VjcmV0") {
 			t.Errorf("%q: exit code %d, %s", connection, code, &p.stderr)
 		}
 	}

@@ -161,7 +161,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // the first try failed.
 func (f *front) await(r *http.Request) *echo.Echo {
 	wait := f.wait
-	if f.ground.hasHub() && r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/api/") {
+	if f.ground.hasHub() && r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/telemetry") {
 		wait = max(f.queue-time.Since(f.life.started), 0)
 	}
 	timer := time.NewTimer(wait)

@@ -30,16 +30,30 @@ func (serveCommand) Run(w *world, code *int) error {
 		// The rest is for what the runtime does not count.
 		debug.SetMemoryLimit(int64(s.Memory) / 10 * 9)
 	}
-	storage, err := chooseStorage(s, log)
-	if err != nil {
-		return err
-	}
-	eventHub, err := openHub(s, log)
-	if err != nil {
+	storage, wrongStore := chooseStorage(s, log)
+	eventHub, wrongHub := openHub(s, log)
+	if err := together(wrongStore, wrongHub); err != nil {
 		return err
 	}
 	*code = serve(w.ctx, newGround(s, storage, eventHub, log), patienceFor(s))
 	return nil
+}
+
+// together is all that is wrong with the settings of several rooms.
+func together(errs ...error) error {
+	var all, some settings.Problems
+	for _, err := range errs {
+		switch {
+		case errors.As(err, &some):
+			all = append(all, some...)
+		case err != nil:
+			return err
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
 }
 
 // serve runs the service until ctx ends and returns the exit code. It listens
