@@ -127,6 +127,10 @@ func (s *Store) insert(ctx context.Context, hour string, items []item) error {
 			return nil
 		case errors.Is(err, store.ErrExists) && errors.As(err, &op) && op.Index >= 0 && op.Index < len(ops):
 			items = slices.Delete(slices.Clone(items), whose[op.Index], whose[op.Index]+1)
+		case errors.Is(err, store.ErrExists) && len(items) == 1:
+			return nil
+		case errors.Is(err, store.ErrExists): // which one is not said
+			return s.insertHalves(ctx, hour, items)
 		case errors.Is(err, store.ErrTableNotFound) && !made:
 			made = true
 			if err := s.rows.CreateTable(ctx, table); err != nil {
@@ -145,8 +149,8 @@ func (s *Store) insert(ctx context.Context, hour string, items []item) error {
 // one that it is loses its texts, so that it holds up neither its event's
 // neighbours nor its partition of the hub.
 func (s *Store) insertRefused(ctx context.Context, hour string, items []item, refused error) error {
-	if half := len(items) / 2; half > 0 {
-		return errors.Join(s.insert(ctx, hour, items[:half]), s.insert(ctx, hour, items[half:]))
+	if len(items) > 1 {
+		return s.insertHalves(ctx, hour, items)
 	}
 	only := items[0].record.Letter
 	bare := Letter{
@@ -158,4 +162,9 @@ func (s *Store) insertRefused(ctx context.Context, hour string, items []item, re
 		return fmt.Errorf("keep dead letter %s: %w", items[0].id, refused)
 	}
 	return s.insert(ctx, hour, []item{{items[0].id, record{Letter: bare}}})
+}
+
+func (s *Store) insertHalves(ctx context.Context, hour string, items []item) error {
+	half := len(items) / 2
+	return errors.Join(s.insert(ctx, hour, items[:half]), s.insert(ctx, hour, items[half:]))
 }
