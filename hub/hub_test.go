@@ -172,13 +172,13 @@ func TestAway(t *testing.T) {
 	}{
 		{"refuses", func(h eventhubs.Hub, ctx context.Context) error { return h.Refuse(ctx, true) }, ErrUnavailable, 3},
 		{"busy", func(h eventhubs.Hub, ctx context.Context) error { return h.Busy(ctx, 1, 1) }, ErrBusy, 3},
-		{"slow", func(h eventhubs.Hub, ctx context.Context) error { return h.Delay(ctx, 10*time.Second) }, ErrUnavailable, 1},
+		{"slow", func(h eventhubs.Hub, ctx context.Context) error { return h.Delay(ctx, time.Minute) }, ErrUnavailable, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{})
 			var log journal
 			h := open(t, at, func(cfg *Config) {
-				cfg.Log, cfg.Probe, cfg.SendTimeout = log.log(), []byte("probe"), 300*time.Millisecond
+				cfg.Log, cfg.Probe = log.log(), []byte("probe")
 			})
 			must(t, h.Send(ctxOf(t), "s01", [][]byte{[]byte("before")}, nil))
 			must(t, c.fault(at, ctxOf(t)))
@@ -235,28 +235,61 @@ func TestCallersEnd(t *testing.T) {
 	}
 }
 
-// TestCuts sends while connections and links are cut: what is answered with
+// TestConfirmedIsThere sends from many shards at once while connections and links
+// are cut, sends are answered busy, and answers are lost: what is answered with
 // success is there.
-func TestCuts(t *testing.T) {
+func TestConfirmedIsThere(t *testing.T) {
 	at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{})
 	h := open(t, at, func(cfg *Config) { cfg.Failures = 1 << 30 })
-	must(t, at.CutEvery(ctxOf(t), 30*time.Millisecond))
-	confirmed := map[string]bool{}
-	for i := range 300 {
-		body := fmt.Sprint(i)
-		if h.Send(ctxOf(t), "s01", [][]byte{[]byte(body)}, nil) == nil {
-			confirmed[body] = true
+	const shards, sends = 8, 100
+	confirmed := make([]map[string]bool, shards)
+	var senders sync.WaitGroup
+	for shard := range shards {
+		confirmed[shard] = map[string]bool{}
+		senders.Go(func() {
+			for i := range sends {
+				body := fmt.Sprint(shard, " ", i)
+				if h.Send(ctxOf(t), fmt.Sprintf("s%02d", shard), [][]byte{[]byte(body)}, nil) == nil {
+					confirmed[shard][body] = true
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		senders.Wait()
+		close(done)
+	}()
+	must(t, at.Busy(ctxOf(t), 0.3, 7))
+	for i, over := 0, false; !over; i++ {
+		select {
+		case <-done:
+			over = true
+		case <-time.After(20 * time.Millisecond):
+			switch i % 3 {
+			case 0:
+				must(t, at.CutConnections(ctxOf(t)))
+			case 1:
+				must(t, at.CutLinks(ctxOf(t)))
+			case 2:
+				must(t, at.Lose(ctxOf(t), 2))
+			}
 		}
 	}
 	must(t, at.Heal(ctxOf(t)))
-	if len(confirmed) == 0 {
-		t.Fatal("nothing was confirmed")
-	}
+	there := map[string]bool{}
 	for _, e := range contents(t, at) {
-		delete(confirmed, string(e.Body))
+		there[string(e.Body)] = true
 	}
-	if len(confirmed) > 0 {
-		t.Errorf("confirmed and not there: %v", confirmed)
+	for shard, bodies := range confirmed {
+		if len(bodies) == 0 || len(bodies) == sends {
+			t.Errorf("shard %d: %d of %d are confirmed: no fault, or nothing else", shard, len(bodies), sends)
+		}
+		for body := range bodies {
+			if !there[body] {
+				t.Errorf("%q is confirmed and not there", body)
+			}
+		}
 	}
 }
 

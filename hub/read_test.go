@@ -78,7 +78,7 @@ func between(from, to int64) (all []int64) {
 
 func TestRead(t *testing.T) {
 	at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{})
-	h := open(t, at, func(cfg *Config) { cfg.AskTimeout = 500 * time.Millisecond })
+	h := open(t, at, nil)
 	put(t, at, "1", 500)
 	must(t, at.Trim(ctxOf(t), "1", 100))
 	for _, c := range []struct {

@@ -41,11 +41,13 @@ func ctxOf(t testing.TB) context.Context {
 	return ctx
 }
 
-// openHub opens a hub of the stand-in's; its times are short.
-func openHub(t testing.TB, at eventhubs.Hub) *hub.Hub {
+// openHub opens a hub of the stand-in's; its times are short. After so many
+// failures it is away (0: the default).
+func openHub(t testing.TB, at eventhubs.Hub, failures uint32) *hub.Hub {
 	t.Helper()
 	h, err := hub.Open(hub.Config{
-		Connection: at.ConnectionString(), SendTimeout: 500 * time.Millisecond, Rest: 30 * time.Millisecond, Probe: event.Nothing(),
+		Connection: at.ConnectionString(), SendTimeout: 2 * time.Second, Rest: 30 * time.Millisecond, Probe: event.Nothing(),
+		Failures: failures,
 	})
 	must(t, err)
 	t.Cleanup(func() {
@@ -124,7 +126,7 @@ func stored(t testing.TB, e *engine.Engine, device string) map[int]float64 {
 func TestQueued(t *testing.T) {
 	at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{})
 	e := openEngine(t)
-	server := both(t, openHub(t, at), e)
+	server := both(t, openHub(t, at, 0), e)
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	w := do(server, "POST", "", "traceparent: "+trace, strings.NewReader("["+message("a", 1, 2)+","+message("b", 1, 3)+`,{"deviceId":"!"}]`))
 	if w.Code != 202 || !strings.HasPrefix(w.Body.String(), `{"accepted":2,"rejected":1,"errors":[{"index":2,`) {
@@ -183,12 +185,12 @@ func TestQueueAway(t *testing.T) {
 	for name, fault := range map[string]func(eventhubs.Hub, context.Context) error{
 		"refuses": func(h eventhubs.Hub, ctx context.Context) error { return h.Refuse(ctx, true) },
 		"busy":    func(h eventhubs.Hub, ctx context.Context) error { return h.Busy(ctx, 1, 1) },
-		"slow":    func(h eventhubs.Hub, ctx context.Context) error { return h.Delay(ctx, 5*time.Second) },
+		"slow":    func(h eventhubs.Hub, ctx context.Context) error { return h.Delay(ctx, time.Minute) },
 		"unsure":  func(h eventhubs.Hub, ctx context.Context) error { return h.Lose(ctx, 1000) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{})
-			h, e := openHub(t, at), openEngine(t)
+			h, e := openHub(t, at, 0), openEngine(t)
 			server := both(t, h, e)
 			post := func(second int) int {
 				return do(server, "POST", "", "", strings.NewReader(message("a", second, float64(second)))).Code
@@ -235,7 +237,7 @@ func TestQueueAway(t *testing.T) {
 // TestQueueAndStoreAway answers as the store would.
 func TestQueueAndStoreAway(t *testing.T) {
 	at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{})
-	h := openHub(t, at)
+	h := openHub(t, at, 0)
 	store := newRecorder(2)
 	store.fail = func(int, int) error { return fmt.Errorf("not open: %w", errStoreAway) }
 	server := both(t, h, store)
@@ -304,7 +306,7 @@ func (awayQueue) Send(context.Context, string, [][]byte, map[string]any) error {
 // the highest stamp, and nothing that was never sent.
 func TestQueueUnderFaults(t *testing.T) {
 	at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{})
-	h, e := openHub(t, at), openEngine(t)
+	h, e := openHub(t, at, 1<<30), openEngine(t) // every flush tries the hub
 	flaky := &flakyStore{Engine: e, random: rand.New(rand.NewPCG(1, 2))}
 	server := both(t, h, flaky)
 	const clients, rounds = 8, 60

@@ -248,6 +248,9 @@ class Broker {
         if (!link.is_open()) return;
         if (err) delivery.reject(err);
         else delivery.accept();
+        // Written at once: of two answers that it finds together rhea makes one,
+        // with the outcome of the first, and a refusal becomes a confirmation.
+        link.session.incoming.process(link.session);
       });
     if (hub.faults.isBusy()) return answer(refused.busy);
     const encoded = format === undefined ? rhea.message.encode(message) : message;
