@@ -71,6 +71,7 @@ bench: build $(STANDINS) ## figures of docs/benchmarks.md
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m $(PACKAGES)
 	$(GO) run ./devtools/load -binary bin/handler
 	$(GO) run ./devtools/load -binary bin/handler -store azurite
+	$(GO) run ./devtools/load -binary bin/handler -store hub
 
 .PHONY: mutants
 mutants: ## plant faults one by one and see that a test fails for each
