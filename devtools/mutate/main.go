@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "| mutant | breaks | caught by | how |\n|---|---|---|---|\n")
 	var bad []string
-	for _, m := range slices.Concat(engineMutants, embeddedMutants, fencedMutants, tablesMutants, hubMutants, letterMutants) {
+	for _, m := range slices.Concat(engineMutants, embeddedMutants, fencedMutants, tablesMutants, hubMutants, consumeMutants, letterMutants) {
 		if !wanted.MatchString(m.name) {
 			continue
 		}
