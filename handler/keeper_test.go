@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sluice/internal/settings"
 )
 
 // keeping runs a keeper whose opens are the test's; it ends with the test.
@@ -190,5 +192,30 @@ func TestStoreClock(t *testing.T) {
 		if n := strings.Count(log.String(), "\n"); n != 2 {
 			t.Errorf("%d lines:\n%s", n, log.String())
 		}
+	})
+}
+
+// nowhere is a store that closes.
+type nowhere struct{ backend }
+
+func (nowhere) close() error { return nil }
+
+// What hangs in a store or a hub does not keep the process from ending.
+func TestTheEndIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := slog.New(slog.DiscardHandler)
+		h, forever := aHouse(), make(chan struct{})
+		h.ground = newGround(settings.Settings{Shards: 1}, &embedded{}, nil, log)
+		h.store = nowhere{}
+		h.work.Go(func() { <-forever })
+		defer close(forever)
+		r := running{ground: h.ground, log: log, patience: impatient, kept: make(chan kept, 1)}
+		r.kept <- kept{h, nil}
+		began := time.Now()
+		if err := r.closeHouse(); err == nil || time.Since(began) != 2*impatient.flush {
+			t.Error(err, "after", time.Since(began))
+		}
+		h.broken <- errors.New("over") // there is no store to be closed
+		synctest.Wait()
 	})
 }

@@ -152,6 +152,8 @@ func (r *running) drain() error {
 	return err
 }
 
+// closeHouse flushes what waits, and closes the store. What does not end by itself
+// then is left: what was acknowledged does not depend on it.
 func (r *running) closeHouse() error {
 	ctx, cancel := context.WithTimeout(context.Background(), r.patience.flush)
 	defer cancel()
@@ -160,14 +162,21 @@ func (r *running) closeHouse() error {
 		if k.house == nil {
 			return r.ground.flush(ctx)
 		}
-		return k.house.close(ctx)
+		done := make(chan error, 1)
+		go func() { done <- k.house.close(ctx) }()
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(2 * r.patience.flush):
+			return errors.New("consumer, compactor or store did not end in time")
+		}
 	case <-ctx.Done(): // opening a store does not end: nothing waits to be written
 		return errors.New("the store was still being opened")
 	}
 }
 
 func (r *running) closeGround() error {
-	ctx, cancel := context.WithTimeout(context.Background(), r.patience.flush)
+	ctx, cancel := context.WithTimeout(context.Background(), r.patience.flush/2)
 	defer cancel()
 	return r.ground.close(ctx)
 }
