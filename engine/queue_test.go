@@ -508,9 +508,6 @@ func (w *queueWorld) rest() {
 	if announced := w.announced(); floor < announced {
 		w.failf("the floor stays at %s, announced is %s", clockText(floor), clockText(announced))
 	}
-	if want := w.now.Add(n.offset-n.retention).Truncate(days).UnixNano() - int64(days); floor < want {
-		w.failf("the floor is %s only, want at least %s", clockText(floor), clockText(want))
-	}
 	for _, device := range []string{"a", "b", "c", "d"} {
 		times := map[int64]bool{}
 		err := n.View().Read(w.t.Context(), device, engine.Span{To: all.To, Metrics: []string{"x"}}, func(f *block.Frame) error {
