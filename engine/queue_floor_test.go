@@ -171,7 +171,7 @@ func TestQueuedIsHeldAgainstTheRow(t *testing.T) {
 			if err := one.RefreshFloor(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			now = raiseFloorBy(t, fresh, noon, 2*days)
+			raiseFloorBy(t, fresh, noon, 2*days)
 			one.now = one.now.Add(30 * time.Second)
 		} else {
 			one.now = now.Add(age)
