@@ -264,6 +264,7 @@ func TestLocalSettingsExample(t *testing.T) {
 	for name, want := range map[string]string{
 		"AzureWebJobsStorage": "UseDevelopmentStorage=true", "AzureWebJobsDisableHomepage": "true", "AzureWebJobs.consume.Disabled": "true",
 		"FUNCTIONS_WORKER_RUNTIME": "custom", "AZURE_FUNCTIONS_ENVIRONMENT": "Development", "SLUICE_TABLES": "UseDevelopmentStorage=true",
+		"SLUICE_CONSUMER_GROUP": "$Default", // the trigger knows no default
 	} {
 		if local.Values[name] != want {
 			t.Errorf("%s is %q", name, local.Values[name])
