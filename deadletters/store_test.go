@@ -90,8 +90,8 @@ func list(t *testing.T, s *deadletters.Store, limit int) (letters []deadletters.
 	t.Helper()
 	for cursor, first := "", true; first || cursor != ""; first = false {
 		page, next, err := s.List(t.Context(), limit, cursor)
-		if err != nil || len(page) > limit {
-			t.Fatalf("a page of %d, limit %d: %v", len(page), limit, err)
+		if err != nil || len(page) > limit || next != "" && next == cursor {
+			t.Fatalf("a page of %d, limit %d, after %q comes %q: %v", len(page), limit, cursor, next, err)
 		}
 		letters, cursor = append(letters, page...), next
 	}
