@@ -317,7 +317,7 @@ func large(events, size int) string {
 
 // Reading a large batch takes little more memory than its bodies.
 func TestLargeBatch(t *testing.T) {
-	const events, size = 16, 1 << 20
+	const events, size = 32, 1 << 20
 	text := large(events, size)
 	if limit := EventsLimit(events); int64(len(text)) > limit {
 		t.Fatalf("%d bytes, over the limit of %d", len(text), limit)
