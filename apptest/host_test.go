@@ -28,7 +28,7 @@ func TestKillUnderHost(t *testing.T) {
 		t.Run(mode.String(), func(t *testing.T) {
 			azurite.ForTest(t)
 			k := newKilling(t, n)
-			k.world.hosted = true
+			k.world.hosted, k.world.patient = true, true
 			k.breakWay(t)
 			u := &underHost{root: appRoot(t), mode: mode, storage: onTables(t, k.way.Address()), env: busy}
 			k.run(t, u)
