@@ -26,6 +26,8 @@ const (
 	InvalidTags       Code = "invalid_tags"        // not legal tags, or too many
 	NotStorable       Code = "not_storable"        // the store refuses it for good, though it is right
 	RateLimited       Code = "rate_limited"        // over the device's rate; retryable
+	ForbiddenDevice   Code = "forbidden_device"    // the credential is for others; of the hub: IoT Hub says that another one sent it
+	DeviceBlocked     Code = "device_blocked"      // an administrator blocked the device
 )
 
 // The codes of events of the hub that are refused as a whole; those of a body
@@ -33,7 +35,6 @@ const (
 const (
 	UnsupportedVersion  Code = "unsupported_version"  // written by a newer version of the service: replay it after an upgrade
 	CorruptEvent        Code = "corrupt_event"        // damaged: a wrong checksum, half a block, what does not decompress
-	ForbiddenDevice     Code = "forbidden_device"     // another device than the one that IoT Hub says sent it
 	TooManyReadings     Code = "too_many_readings"    // in one event
 	BodyTooLarge        Code = "body_too_large"       // decompressed
 	UnsupportedEncoding Code = "unsupported_encoding" // of the content
