@@ -19,9 +19,11 @@ type Blocked struct {
 	log *slog.Logger
 	ids atomic.Pointer[map[string]struct{}]
 
-	mu   sync.Mutex // of the rest, and of changes of ids
-	list *blocklist // nil: there is no store
-	seen string     // the version that ids is of
+	// Nobody holds it while the store is asked, which may never answer.
+	mu      sync.Mutex
+	list    *blocklist // nil: there is no store
+	seen    string     // the version that ids is of
+	changes int        // how often this instance changed it
 }
 
 const (
@@ -54,16 +56,18 @@ func (b *Blocked) Has(device string) bool {
 func (b *Blocked) Len() int { return len(*b.ids.Load()) }
 
 // Use reads the list from rows (those of a store's first account), and takes it from
-// there from now on; after an error from nowhere.
+// there from now on; after an error as before.
 func (b *Blocked) Use(ctx context.Context, rows store.Rows) error {
+	list := &blocklist{rows}
+	r, err := b.read(ctx, list, unseen)
+	if err != nil {
+		return err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.list, b.seen = &blocklist{rows}, unseen
-	err := b.refresh(ctx)
-	if err != nil {
-		b.list = nil
-	}
-	return err
+	b.list, b.seen = list, r.version
+	b.ids.Store(&r.ids)
+	return nil
 }
 
 // Leave forgets the store, not the list.
@@ -93,33 +97,48 @@ func (b *Blocked) Run(ctx context.Context) {
 	}
 }
 
+// look reads the list if it changed.
 func (b *Blocked) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, lookWithin)
 	defer cancel()
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.list == nil {
+	list, seen, changes := b.list, b.seen, b.changes
+	b.mu.Unlock()
+	if list == nil {
 		return nil
 	}
-	return b.refresh(ctx)
-}
-
-// refresh reads the list if it changed. b.mu is held. What changes while it is
-// scanned changes the version, too, and is seen by the next look.
-func (b *Blocked) refresh(ctx context.Context) error {
-	h, err := b.list.head(ctx)
-	if err != nil || h.version == b.seen {
+	r, err := b.read(ctx, list, seen)
+	if err != nil || r.ids == nil {
 		return err
 	}
-	ids := map[string]struct{}{}
-	if h.etag != "" {
-		if ids, err = b.list.scan(ctx); err != nil {
-			return err
-		}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	// What this instance changed meanwhile may be missing: the next look has it.
+	if b.list == list && b.changes == changes {
+		b.ids.Store(&r.ids)
+		b.seen = r.version
 	}
-	b.ids.Store(&ids)
-	b.seen = h.version
 	return nil
+}
+
+// reading is what was read of a list: nothing if it is the version that was seen.
+type reading struct {
+	ids     map[string]struct{}
+	version string
+}
+
+// read reads the version before the list: what changes while that is scanned changes
+// the version, too, and is seen by the next look.
+func (*Blocked) read(ctx context.Context, list *blocklist, seen string) (reading, error) {
+	h, err := list.head(ctx)
+	if err != nil || h.version == seen {
+		return reading{}, err
+	}
+	if h.etag == "" {
+		return reading{map[string]struct{}{}, h.version}, nil
+	}
+	ids, err := list.scan(ctx)
+	return reading{ids, h.version}, err
 }
 
 // Block puts a device on the list, for all instances; one that is on it stays.
@@ -145,14 +164,11 @@ func (b *Blocked) change(ctx context.Context, device string, blocked bool) error
 	return nil
 }
 
-// know is told what this instance changed. A look that is under way may have read
-// the list before: it has mu until its reading is known.
+// know is told what this instance changed.
 func (b *Blocked) know(device string, blocked bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.Has(device) == blocked {
-		return
-	}
+	b.changes++
 	ids := maps.Clone(*b.ids.Load())
 	delete(ids, device)
 	if blocked {

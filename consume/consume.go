@@ -61,6 +61,9 @@ type Config struct {
 	Hub Hub
 	// Retention is how long readings are kept; 0: for ever.
 	Retention time.Duration
+	// Refuse judges devices: nil, or why nothing of them is taken. Default: nothing is
+	// wrong with any.
+	Refuse func(device string) *telemetry.Refusal
 	// MaxDecoded bounds a body decompressed, MaxReadings its readings, MaxMetrics the
 	// metrics of one. Defaults: telemetry's.
 	MaxDecoded              int64
@@ -86,6 +89,9 @@ func (c Config) withDefaults() Config {
 	c.Parallel = cmp.Or(c.Parallel, 4)
 	c.Deadline = cmp.Or(c.Deadline, 5*time.Minute)
 	c.Page = cmp.Or(c.Page, 500)
+	if c.Refuse == nil {
+		c.Refuse = func(string) *telemetry.Refusal { return nil }
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}

@@ -2,11 +2,13 @@ package consume
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +71,40 @@ func (c *Consumer) judge(e *hub.Event) (j judged) {
 		j.devices, j.readings = nil, 0
 		j.reject(0, refusal)
 	}
+	j.takeBack(c.cfg.Refuse)
 	return j
+}
+
+// takeBack takes back all of the devices that are refused.
+func (j *judged) takeBack(refuse func(device string) *telemetry.Refusal) {
+	kept, row := j.devices[:0], 0
+	for i := range j.devices {
+		d := &j.devices[i]
+		refusal := refuse(d.ID)
+		if refusal == nil {
+			kept = append(kept, *d)
+		} else {
+			j.rejectDevice(d, row, refusal)
+		}
+		row += count(d)
+	}
+	if len(kept) == len(j.devices) {
+		return
+	}
+	j.devices = kept
+	slices.SortStableFunc(j.errors, func(a, b deadletters.Verdict) int { return cmp.Compare(a.Index, b.Index) })
+}
+
+// rejectDevice refuses all readings of a device, whose first row is one of all rows
+// of the event.
+func (j *judged) rejectDevice(d *block.Device, first int, refusal *telemetry.Refusal) {
+	j.readings -= count(d)
+	for i, stamp := range d.Readings.Stamps {
+		j.reject(j.place(first+i, stamp), refusal)
+	}
+	if d.Readings.Len() == 0 && len(d.Tags) > 0 {
+		j.reject(j.place(first, d.Tags[0].Stamp), refusal)
+	}
 }
 
 // readOurs reads a block. Its readings were judged when they were accepted; but

@@ -38,7 +38,7 @@ func newEcho(log *slog.Logger, p patience) *echo.Echo {
 // newApp makes the server of an open house.
 func newApp(h *house, l *life, log *slog.Logger, p patience) *echo.Echo {
 	e := newEcho(log, p)
-	e.Use(h.inflight.limit)
+	e.Use(admit(h.gate, h.settings.UnderHost()), h.inflight.limit)
 	l.routes(e, h.ready)
 	registerTriggers(e, h.compact.Run, h.take, h.takes, h.settings.UnderHost(), log)
 	e.Match(statusMethods, statusPath, statusHandler(h.status, l))

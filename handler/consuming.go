@@ -18,7 +18,7 @@ import (
 func (h *house) consumeConfig(positions *progress.Store, retention time.Duration) consume.Config {
 	c := consume.Config{
 		Engine: h.engine, DeadLetters: h.deadletters, Progress: positions,
-		Retention:  retention,
+		Retention: retention, Refuse: h.blocked.Refuse,
 		MaxDecoded: int64(h.settings.MaxDecoded), MaxMetrics: h.settings.MaxMetrics,
 		RoundBytes: int(share(h.settings, 32, 32*settings.MiB)),
 		Now:        h.storage.now, Log: h.log,

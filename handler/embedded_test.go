@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/access"
 	"sluice/internal/settings"
 )
 
@@ -19,7 +20,7 @@ func TestAFolderThatTakesLong(t *testing.T) {
 	s.Limit(settings.GiB)
 	log := slog.New(slog.DiscardHandler)
 	storage := &embedded{settings: s, log: log}
-	ground := newGround(s, storage, nil, log)
+	ground := newGround(s, storage, nil, access.Keys{}, log)
 	over, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
 	if _, err := openHouse(over, ground); err == nil || storage.isFinal(err) {

@@ -57,16 +57,20 @@ func newFront(g *ground, p patience) *front {
 	f := &front{ground: g, life: &life{started: time.Now()}, wait: p.opening, queue: p.queue, stall: p.stall}
 	f.state.Store(&frontState{changed: make(chan struct{})})
 	early := newEcho(g.log, p)
+	early.Use(admit(g.gate, g.settings.UnderHost()))
 	f.life.routes(early, func(ctx context.Context) readiness { return judge(f.whyNotOpen(), g.hubAway(ctx), f.mayQueue()) })
 	registerTriggers(early, f.notDone, f.notDone, f.whyNotDone, g.settings.UnderHost(), g.log)
 	early.Match(statusMethods, statusPath, statusHandler(f.status, f.life))
 	if g.hasHub() {
 		g.ingest.Register(early.Group("", g.inflight.limit, f.onlyQueued))
 	}
-	early.Any("/*", func(echo.Context) error { return errShut })
+	early.Any(anyPath, func(echo.Context) error { return errShut })
 	f.early = early
 	return f
 }
+
+// anyPath is the route of whatever there may be once the store is open.
+const anyPath = "/*"
 
 var errShut = httperr.Retry(httperr.Unavailable, retryOpen, nil, "the store is not open, /readyz says why: try again")
 
@@ -147,7 +151,7 @@ func (f *front) change(app *echo.Echo, reason error) {
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = &pacedWriter{ResponseWriter: w, stall: f.stall, moved: time.Now()}
 	app := f.state.Load().app
-	if app == nil && !isProbe(r.URL.Path) {
+	if app == nil && !isProbe(r.URL.Path) && mayWait(f.ground.gate, r, f.ground.settings.UnderHost()) {
 		app = f.await(r)
 	}
 	if app == nil {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"sluice/access"
 	"sluice/engine"
 	"sluice/hub"
 	"sluice/ingest"
@@ -23,20 +24,25 @@ type ground struct {
 	inflight *inflight
 	late     *late
 	ingest   *ingest.Ingest
+	gate     *access.Gate
+	blocked  *access.Blocked
 
 	hub       *hub.Hub // nil: there is none
 	hubProber *prober
 }
 
-func newGround(s settings.Settings, storage storage, h *hub.Hub, log *slog.Logger) *ground {
+func newGround(s settings.Settings, storage storage, h *hub.Hub, keys access.Keys, log *slog.Logger) *ground {
 	g := &ground{
 		settings: s, storage: storage, log: log, hub: h,
 		clock: telemetry.NewClock(storage.now), inflight: newInflight(s), late: newLate(s.Shards, log),
+		blocked: access.NewBlocked(log),
 	}
+	g.gate = newGate(s, keys, g.blocked, storage.now)
 	if h != nil {
 		g.hubProber = hubProber(h)
 	}
 	config, floor := ingestConfig(s), g.late.Floor
+	config.Devices = g.gate.Writer
 	if h != nil {
 		config.Group.Queue, floor = h, g.queuedFloor
 	}

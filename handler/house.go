@@ -12,6 +12,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"sluice/access"
 	"sluice/compact"
 	"sluice/consume"
 	"sluice/consume/progress"
@@ -59,10 +60,13 @@ func openHouse(ctx context.Context, g *ground) (*house, error) {
 		return nil, errors.Join(g.storage.explain(err), h.store.close())
 	}
 	h.store.opened(h.engine)
+	if err := g.blocked.Use(ctx, config.Accounts[0]); err != nil {
+		return nil, errors.Join(err, h.store.close())
+	}
 	h.deadletters = deadletters.New(config.Accounts[0], g.storage.now)
 	h.consumer = consume.New(h.consumeConfig(positions, config.Retention))
 	h.trigger = consume.NewTrigger(h.consumer, g.settings.EventHubName, g.settings.ConsumerGroup)
-	h.query = query.New(func() query.Reader { return h.engine.View() }, query.Options{Lateness: atLeast(g.settings.Lateness), Consumed: config.Consumed, Log: g.log})
+	h.query = query.New(func() query.Reader { return h.engine.View() }, query.Options{Lateness: atLeast(g.settings.Lateness), Consumed: config.Consumed, Prefix: readable, Log: g.log})
 	h.compact = compact.New(tidy{h.engine, h.deadletters, g.log}, compact.Options{Rest: restOf(g.settings), Log: g.log})
 	g.bear(h.engine)
 	h.start()
@@ -76,6 +80,7 @@ func (h *house) start() {
 	run := func(work func(context.Context)) {
 		h.work.Go(func() { keepRunning(ctx, work, h.log) })
 	}
+	run(h.blocked.Run)
 	if hasTicker(h.settings) {
 		run(h.engine.Run)
 		run(func(ctx context.Context) {
@@ -187,6 +192,7 @@ func (h *house) routes(e *echo.Echo) {
 	h.ingest.Register(e)
 	h.query.Register(e)
 	deadletters.NewAPI(h.deadletters, h.consumer).Register(e)
+	access.NewAPI(h.blocked).Register(e)
 }
 
 // ready says whether readings can be accepted.

@@ -12,8 +12,9 @@ import (
 )
 
 type importCommand struct {
-	Files        []string      `arg:"" name:"file" help:"CSV or NDJSON files, also compressed with gzip; - is standard input."`
-	URL          string        `default:"http://127.0.0.1:8080" placeholder:"URL" help:"The service to send to (${default})."`
+	Files        []string `arg:"" name:"file" help:"CSV or NDJSON files, also compressed with gzip; - is standard input."`
+	URL          string   `default:"http://127.0.0.1:8080" placeholder:"URL" help:"The service to send to (${default})."`
+	credential   `embed:""`
 	Store        bool          `help:"Write straight into the store of SLUICE_TABLES or SLUICE_DATA, without a service."`
 	Format       string        `placeholder:"FORMAT" help:"csv or ndjson; left out, the name and the first byte tell."`
 	Device       string        `placeholder:"ID" help:"The device of all readings."`
@@ -32,6 +33,10 @@ type importCommand struct {
 // Run imports; rejected readings make the exit code 1.
 func (c *importCommand) Run(w *world, code *int) error {
 	delimiter, err := oneRune(c.Delimiter)
+	if err != nil {
+		return err
+	}
+	token, err := c.token(w)
 	if err != nil {
 		return err
 	}
@@ -57,7 +62,7 @@ func (c *importCommand) Run(w *world, code *int) error {
 		},
 		Batch: c.Batch, Concurrency: c.Concurrency, FromLine: c.FromLine, Resume: c.Resume, GiveUp: c.GiveUp,
 		Stdin: w.stdin, Stderr: w.stderr,
-		Client: client,
+		Client: client, Token: token,
 	})
 	if w.ctx.Err() == nil && ctx.Err() != nil { // the store could not be opened
 		err = context.Cause(ctx)

@@ -20,7 +20,7 @@ func keeping(t *testing.T, log *bytes.Buffer, open func(try int) (*house, error)
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	try := 0
 	k = &keeper{
-		front: newFront(&ground{log: logger}, impatient), log: logger, try: time.Minute, pause: backoff{time.Second, 15 * time.Second},
+		front: newFront(bareGround(logger), impatient), log: logger, try: time.Minute, pause: backoff{time.Second, 15 * time.Second},
 		isFinal: func(error) bool { return final },
 		open: func(context.Context) (*house, error) {
 			try++

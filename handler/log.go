@@ -10,6 +10,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
+
+	"sluice/access"
 )
 
 // slow is from when on a request is worth a line of the log by itself.
@@ -54,7 +56,7 @@ func accessLog(log *slog.Logger) echo.MiddlewareFunc {
 				return nil
 			}
 			log.LogAttrs(ctx, level, "request", slog.String("request", id(c)), slog.String("method", r.Method),
-				slog.String("path", r.URL.Path), slog.Int("status", c.Response().Status),
+				slog.String("path", access.HidePath(r.URL.Path)), slog.Int("status", c.Response().Status),
 				slog.Int64("bytes", c.Response().Size), slog.String("took", took.String()), slog.String("from", c.RealIP()))
 			return nil
 		}

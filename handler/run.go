@@ -32,6 +32,7 @@ type commands struct {
 	Serve       serveCommand   `cmd:"" default:"1" help:"Serve (the default). Settings come from the environment, see docs/operations.md."`
 	Import      importCommand  `cmd:"" help:"Send CSV or NDJSON files to a service, or straight into the store."`
 	Deadletters lettersCommand `cmd:"" help:"List, show, replay and drop events of the hub that could not be taken."`
+	Token       tokenCommand   `cmd:"" help:"Make a token with the keys of SLUICE_KEYS, and print it."`
 	Version     versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -77,7 +78,7 @@ func tell(stderr io.Writer, err error) int {
 	case errors.As(err, &problems):
 		fmt.Fprintln(stderr, problems)
 		return exitWrong
-	case errors.Is(err, importer.ErrConfig), isWrongSetting(err):
+	case errors.Is(err, importer.ErrConfig), errors.Is(err, errToken), errors.Is(err, errCredential), isWrongSetting(err):
 		fmt.Fprintf(stderr, "handler: %v\n", err)
 		return exitWrong
 	default:

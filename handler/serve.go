@@ -35,7 +35,11 @@ func (serveCommand) Run(w *world, code *int) error {
 	if err := together(wrongStore, wrongHub); err != nil {
 		return err
 	}
-	*code = serve(w.ctx, newGround(s, storage, eventHub, log), patienceFor(s))
+	keys, err := openKeys(s)
+	if err != nil {
+		return err
+	}
+	*code = serve(w.ctx, newGround(s, storage, eventHub, keys, log), patienceFor(s))
 	return nil
 }
 

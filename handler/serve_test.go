@@ -14,9 +14,15 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"sluice/access"
 	"sluice/internal/invoke"
 	"sluice/internal/settings"
 )
+
+// bareGround is one on which nothing stands, open to everybody.
+func bareGround(log *slog.Logger) *ground {
+	return &ground{log: log, gate: access.NewGate(access.Config{Off: true})}
+}
 
 // impatient is how long what may take in a test.
 var impatient = patience{
@@ -52,7 +58,11 @@ func inProcessOver(t *testing.T, p patience, over func(storage) storage, env ...
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { code <- serve(ctx, newGround(s, over(storage), eventHub, logger), p) }()
+	keys, err := openKeys(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { code <- serve(ctx, newGround(s, over(storage), eventHub, keys, logger), p) }()
 	stopped := -1
 	stop = func() int {
 		cancel()
@@ -185,7 +195,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 // frontServer serves a front whose app a test opens.
 func frontServer(t *testing.T, p patience) (f *front, url string) {
 	log := slog.New(slog.DiscardHandler)
-	f = newFront(&ground{log: log}, p)
+	f = newFront(bareGround(log), p)
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
 	return f, server.URL
@@ -290,7 +300,7 @@ func TestDeadlines(t *testing.T) {
 func TestStreams(t *testing.T) {
 	t.Parallel()
 	log := slog.New(slog.DiscardHandler)
-	f := newFront(&ground{log: log}, impatient)
+	f := newFront(bareGround(log), impatient)
 	app := newEcho(log, impatient)
 	broke := make(chan error, 1)
 	app.GET("/slow", func(c echo.Context) error {
@@ -335,7 +345,7 @@ func TestStreams(t *testing.T) {
 func TestTriggersTakeLong(t *testing.T) {
 	t.Parallel()
 	log := slog.New(slog.DiscardHandler)
-	f := newFront(&ground{log: log}, impatient)
+	f := newFront(bareGround(log), impatient)
 	app := newEcho(log, impatient)
 	long := func(ctx context.Context, _ invoke.Envelope) ([]string, error) {
 		time.Sleep(impatient.opening + impatient.request + 2*impatient.stall)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 
+	"sluice/access"
 	"sluice/internal/settings"
 )
 
@@ -26,7 +27,8 @@ func openStraight(w *world, fail func(error)) (*straight, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.HostPort = 0 // whoever runs it is no function of the host's
+	s.HostPort = 0            // whoever runs it is no function of the host's
+	s.Auth = settings.AuthOff // and has the store itself
 	s.Limit(settings.Memory(os.DirFS("/")))
 	log := slog.New(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	storage, err := chooseStorage(s, log)
@@ -34,7 +36,7 @@ func openStraight(w *world, fail func(error)) (*straight, error) {
 		return nil, err
 	}
 	p := patienceFor(s)
-	ground := newGround(s, storage, nil, log)
+	ground := newGround(s, storage, nil, access.Keys{}, log)
 	r := running{ground: ground, front: newFront(ground, p), log: log, patience: p, kept: make(chan kept, 1)}
 	keeping, end := context.WithCancel(context.Background())
 	go func() {

@@ -30,6 +30,9 @@ func registerTriggers(e *echo.Echo, merge, take work, takes func() error, underH
 	}
 }
 
+// triggers are the paths that are the host's alone under the host.
+var triggers = []string{"/" + compact.Name, "/" + consume.Name}
+
 func isTrigger(r *http.Request) bool {
 	return r.Method == http.MethodPost && (r.URL.Path == "/"+compact.Name || r.URL.Path == "/"+consume.Name)
 }

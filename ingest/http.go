@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 
@@ -59,6 +60,9 @@ func deviceOf(c echo.Context) (string, error) {
 
 // post takes a body and answers with a verdict on its readings.
 func (in *Ingest) post(c echo.Context, device string) error {
+	if err := in.authoriseDevice(c.Request().Context(), device); err != nil {
+		return err
+	}
 	memory := in.room.body()
 	defer memory.free()
 	batch, err := in.decode(c.Request(), device, memory)
@@ -67,6 +71,9 @@ func (in *Ingest) post(c echo.Context, device string) error {
 	}
 	ctx := withTrace(c.Request().Context(), c.Request().Header.Get(traceHeader))
 	queued, err := in.take(ctx, batch)
+	if forbidden := (*forbiddenError)(nil); errors.As(err, &forbidden) {
+		return forbidden.answer()
+	}
 	if err != nil {
 		return explainStore(err)
 	}

@@ -29,6 +29,9 @@ type Config struct {
 	// decoded at the same time; one alone may take more.
 	DecodeBytes int64
 	Group       GroupConfig
+	// Devices judges, for the request that a context is of, of which devices it may
+	// bring readings: nil, or why not. Default: everybody may of all.
+	Devices func(ctx context.Context) func(device string) *telemetry.Refusal
 }
 
 func (c Config) withDefaults() Config {
@@ -99,6 +102,9 @@ func (in *Ingest) options(device string) wire.Options {
 // take makes the acceptable readings of a batch durable; queued, if some of them
 // are so in the queue.
 func (in *Ingest) take(ctx context.Context, b *wire.Batch) (queued bool, err error) {
+	if err := in.authorise(ctx, b); err != nil {
+		return false, err
+	}
 	b.Refuse(in.names.checker())
 	if len(b.Readings) == 0 {
 		return false, nil

@@ -201,7 +201,7 @@ func (s *Service) mayBeFinal(q *aggregateQuery) bool {
 
 // deviceAggregates is GET /api/v1/devices/{id}/aggregates.
 func (s *Service) deviceAggregates(c echo.Context) error {
-	id, err := deviceID(c)
+	id, err := s.deviceID(c)
 	if err != nil {
 		return err
 	}

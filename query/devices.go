@@ -17,6 +17,7 @@ const minSilence = 10 * time.Minute
 // deviceQuery is a page of the list of devices.
 type deviceQuery struct {
 	prefix  string
+	nothing bool // no device has that prefix that may be read
 	tags    tagFilter
 	silence time.Duration // 0: not asked for
 	now     int64         // of the first page
@@ -37,6 +38,12 @@ func (s *Service) parseDevices(c echo.Context) (q deviceQuery, err error) {
 	if q.prefix, err = p.one("prefix"); err != nil {
 		return q, err
 	}
+	may, err := s.prefix(c.Request().Context())
+	if err != nil {
+		return q, err
+	}
+	both, ok := narrower(q.prefix, may)
+	q.prefix, q.nothing = both, !ok
 	if q.tags, err = parseTags(p); err != nil {
 		return q, err
 	}
@@ -87,6 +94,9 @@ func (s *Service) devices(c echo.Context) error {
 func appendDevices(ctx context.Context, dst []byte, view Reader, q *deviceQuery) ([]byte, error) {
 	dst = append(dst, `{"devices":[`...)
 	n, last, next := 0, "", ""
+	if q.nothing {
+		return appendNext(dst, next), nil
+	}
 	err := view.Devices(ctx, q.prefix, q.after, func(info engine.Info) bool {
 		if !q.match(&info) {
 			return ctx.Err() == nil
@@ -154,7 +164,7 @@ func (s *Service) latest(c echo.Context) error { return s.one(c, appendLatest) }
 
 // one answers with what is known of one device.
 func (s *Service) one(c echo.Context, render func([]byte, *engine.Info) []byte) error {
-	id, err := deviceID(c)
+	id, err := s.deviceID(c)
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ type fleetQuery struct {
 	devices globs
 	tags    tagFilter
 	by      grouping
+	within  string // what the ids of all devices begin with that may be read
 }
 
 // fleetAggregates is GET /api/v1/aggregates.
@@ -32,6 +33,9 @@ func (s *Service) fleetAggregates(c echo.Context) error {
 	}
 	q, err := s.parseFleet(p)
 	if err != nil {
+		return err
+	}
+	if q.within, err = s.prefix(c.Request().Context()); err != nil {
 		return err
 	}
 	s.askConsumed(c.Request().Context(), &q.aggregateQuery)
@@ -83,7 +87,7 @@ func (s *Service) members(ctx context.Context, view Reader, q *fleetQuery) ([]me
 		found = append(found, member{info.ID, q.by.labels(&info), q.mayHave(&info), info.FirstSeen, info.LastSeen})
 		return true
 	}
-	if err := visit(ctx, view, q.devices, take); err != nil {
+	if err := visit(ctx, view, q, take); err != nil {
 		return nil, err
 	}
 	if over {
@@ -92,13 +96,20 @@ func (s *Service) members(ctx context.Context, view Reader, q *fleetQuery) ([]me
 	return found, ctx.Err()
 }
 
-// visit yields at least the devices that the patterns select, in ascending
-// order of ids.
-func visit(ctx context.Context, view Reader, patterns globs, yield func(engine.Info) bool) error {
-	if !patterns.literal() {
-		return view.Devices(ctx, patterns.prefix(), "", yield)
+// visit yields at least the devices that a query selects, and none that it may not
+// read, in ascending order of ids.
+func visit(ctx context.Context, view Reader, q *fleetQuery, yield func(engine.Info) bool) error {
+	if !q.devices.literal() {
+		prefix, some := narrower(q.devices.prefix(), q.within)
+		if !some {
+			return nil
+		}
+		return view.Devices(ctx, prefix, "", yield)
 	}
-	for _, id := range sorted(patterns) {
+	for _, id := range sorted(q.devices) {
+		if !strings.HasPrefix(id, q.within) {
+			continue
+		}
 		info, ok, err := view.Device(ctx, id)
 		if err != nil {
 			return err

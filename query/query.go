@@ -38,6 +38,9 @@ type Options struct {
 	// none is where it is not known. It is asked by most answers with old buckets:
 	// whoever gives it keeps it for some seconds. nil: there is no hub.
 	Consumed func(ctx context.Context) (upTo time.Time, err error)
+	// Prefix is, for the request that a context is of, what the ids of all devices
+	// begin with that it may read; ok, if it may read any. Default: all.
+	Prefix func(ctx context.Context) (prefix string, ok bool)
 	// MaxValues is how many values the aggregates of one query are folded from.
 	// Default 5,000,000.
 	MaxValues int64

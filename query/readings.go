@@ -28,7 +28,7 @@ type readingQuery struct {
 }
 
 func (s *Service) parseReadings(c echo.Context) (q readingQuery, err error) {
-	if q.id, err = deviceID(c); err != nil {
+	if q.id, err = s.deviceID(c); err != nil {
 		return q, err
 	}
 	p, err := parseParams(c, "from", "to", "metrics", "order", "limit", "cursor", "format")

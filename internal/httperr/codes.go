@@ -15,6 +15,11 @@ const (
 	UnknownDevice    = "unknown_device"      // no such device
 	UnknownLetter    = "unknown_dead_letter" // no such dead letter, or it is done
 	LetterCut        = "dead_letter_cut"     // its body was too large to be kept whole
+	Unauthorized     = "unauthorized"        // no credential, or not a valid one
+	Forbidden        = "forbidden"           // the credential lacks a scope: the message says which
+	ForbiddenDevice  = "forbidden_device"    // the credential is for other devices
+	DeviceBlocked    = "device_blocked"      // an administrator blocked the device
+	TooManyBlocked   = "too_many_blocked"    // no more devices can be blocked
 	NotFound         = "not_found"           // no such path
 	MethodNotAllowed = "method_not_allowed"  // the path is there, with other methods
 	NotAcceptable    = "not_acceptable"      // no such format
@@ -46,6 +51,11 @@ var statuses = map[string]int{
 	UnknownDevice:    http.StatusNotFound,
 	UnknownLetter:    http.StatusNotFound,
 	LetterCut:        http.StatusConflict,
+	Unauthorized:     http.StatusUnauthorized,
+	Forbidden:        http.StatusForbidden,
+	ForbiddenDevice:  http.StatusForbidden,
+	DeviceBlocked:    http.StatusForbidden,
+	TooManyBlocked:   http.StatusConflict,
 	NotFound:         http.StatusNotFound,
 	MethodNotAllowed: http.StatusMethodNotAllowed,
 	NotAcceptable:    http.StatusNotAcceptable,

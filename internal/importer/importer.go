@@ -37,6 +37,7 @@ type Config struct {
 	Stdin  io.Reader
 	Stderr io.Writer // progress
 	Client *http.Client
+	Token  string // shown to the service; "": none
 }
 
 // maxReasons is how many rejected lines a Summary names.
@@ -91,6 +92,7 @@ func run(ctx context.Context, c Config, t *tally) error {
 	if err != nil {
 		return err
 	}
+	s.token = c.Token
 	if err := s.ping(ctx); err != nil {
 		return err
 	}

@@ -46,6 +46,7 @@ type sender struct {
 	base    string
 	target  string
 	giveUp  time.Duration
+	token   string // "": none
 	waiting func(string) // is told why a batch is tried again
 }
 
@@ -124,6 +125,9 @@ func (s *sender) post(ctx context.Context, body []byte) (verdict, *retry, error)
 		return verdict{}, nil, err
 	}
 	request.Header.Set("Content-Type", "application/x-ndjson")
+	if s.token != "" { // of the request, so that it does not follow a redirect to another host
+		request.Header.Set("Authorization", "Bearer "+s.token)
+	}
 	answer, err := s.client.Do(request)
 	if err != nil {
 		if ctx.Err() != nil {

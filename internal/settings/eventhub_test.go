@@ -85,8 +85,8 @@ func TestConsumer(t *testing.T) {
 		want    Consumer
 	}{
 		{nil, BySelf},
-		{[]string{"FUNCTIONS_CUSTOMHANDLER_PORT=7071", "SLUICE_TABLES=x"}, ByTrigger},
-		{[]string{"FUNCTIONS_CUSTOMHANDLER_PORT=7071", "SLUICE_TABLES=x", "SLUICE_CONSUME=off"}, ByNobody},
+		{[]string{"FUNCTIONS_CUSTOMHANDLER_PORT=7071", "SLUICE_TABLES=x", "SLUICE_KEYS=x"}, ByTrigger},
+		{[]string{"FUNCTIONS_CUSTOMHANDLER_PORT=7071", "SLUICE_TABLES=x", "SLUICE_KEYS=x", "SLUICE_CONSUME=off"}, ByNobody},
 		{[]string{"SLUICE_CONSUME=trigger"}, ByTrigger},
 	} {
 		if s, _, err := Load(c.environ); err != nil || s.Consume != c.want {

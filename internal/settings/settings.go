@@ -22,7 +22,7 @@ type Settings struct {
 	// Tables are the accounts of Azure Tables; none: the embedded store.
 	Tables     Targets       `env:"SLUICE_TABLES" shown:"no" takes:"connection strings, UseDevelopmentStorage=true or https://account.table.core.windows.net, each once, with commas between them"`
 	Data       string        `env:"SLUICE_DATA" envDefault:"./data" takes:"a folder that can be written"`
-	Addr       string        `env:"SLUICE_ADDR" envDefault:"127.0.0.1:8080" takes:"a loopback address and a port, such as 127.0.0.1:8080: this version has no access control yet, so only this machine may reach it (for others put a proxy that authenticates in front)"`
+	Addr       string        `env:"SLUICE_ADDR" envDefault:"127.0.0.1:8080" takes:"an IP address and a port, such as 127.0.0.1:8080, or :8080 for all addresses (then access control is on)"`
 	Shards     int           `env:"SLUICE_SHARDS" envDefault:"8" takes:"a whole number from 1 to 256"`
 	Merge      time.Duration `env:"SLUICE_MERGE" envDefault:"30s" takes:"a duration from 100ms to 1d, such as 30s"`
 	Linger     time.Duration `env:"SLUICE_LINGER" envDefault:"0" takes:"a duration from 0 to 10s, such as 100ms"`
@@ -35,8 +35,14 @@ type Settings struct {
 	MaxInflight Size `env:"SLUICE_MAX_INFLIGHT" takes:"a size from 1MiB to 1TiB, such as 256MiB"`
 	// Memory is the ceiling of memory; 0 if it is not set.
 	Memory Size       `env:"SLUICE_MEMORY" takes:"a size from 64MiB to 16TiB, such as 1GiB"`
-	Auth   string     `env:"SLUICE_AUTH" envDefault:"off" takes:"off (this version has no access control yet)"`
 	Log    slog.Level `env:"SLUICE_LOG" envDefault:"info" takes:"debug, info, warn or error"`
+
+	// Auth is whether calls need a credential; not set, it depends on who can reach
+	// the process. Keys sign tokens; Issuer and Audience are of JWTs.
+	Auth     Auth   `env:"SLUICE_AUTH" takes:"on, off, or off-i-know, which is off where others can reach the service"`
+	Keys     Secret `env:"SLUICE_KEYS" shown:"no" takes:"id:base64, the secrets that tokens are signed with, at least 32 bytes each, with commas between them; the first signs, all verify"`
+	Issuer   string `env:"SLUICE_OIDC_ISSUER" takes:"the address of an OpenID Connect issuer as its tokens have it, such as https://login.microsoftonline.com/{tenant}/v2.0; http only on this machine"`
+	Audience string `env:"SLUICE_OIDC_AUDIENCE" takes:"the audience of the issuer's tokens, such as api://sluice, without spaces"`
 
 	// EventHub is the hub by a connection string, EventHubNamespace by the identity
 	// of the process; neither: there is none. EventHubName is the connection
@@ -61,9 +67,6 @@ type Settings struct {
 // A value that says what is true today anyway is let through.
 var later = []struct{ name, truth string }{
 	{"SLUICE_ROLLUP_RETENTION", ""},
-	{"SLUICE_KEYS", ""},
-	{"SLUICE_OIDC_ISSUER", ""},
-	{"SLUICE_OIDC_AUDIENCE", ""},
 	{"SLUICE_CORS", ""},
 	{"SLUICE_DEVICE_RATE", "0"},
 	{"SLUICE_TLS_CERT", ""},
@@ -171,6 +174,7 @@ func parse(s *Settings, set map[string]string) (problems []string) {
 		s.Merge = mergeOnTables
 	}
 	s.completeHub()
+	s.completeAccess()
 	for name, ok := range s.inRange() {
 		wrong[name] = wrong[name] || !ok
 	}
@@ -192,7 +196,7 @@ func parse(s *Settings, set map[string]string) (problems []string) {
 // inRange says of each field whether its value is one that it takes.
 func (s *Settings) inRange() map[string]bool {
 	return map[string]bool{
-		"Addr":        s.UnderHost() || loopback(s.Addr),
+		"Addr":        s.UnderHost() || isAddress(s.Addr),
 		"Shards":      within(s.Shards, 1, 256),
 		"Merge":       within(s.Merge, 100*time.Millisecond, 24*time.Hour),
 		"Linger":      within(s.Linger, 0, 10*time.Second),
@@ -203,8 +207,12 @@ func (s *Settings) inRange() map[string]bool {
 		"MaxMetrics":  within(s.MaxMetrics, 1, 100000),
 		"MaxInflight": s.MaxInflight == 0 || within(s.MaxInflight, MiB, 1024*GiB),
 		"Memory":      s.Memory == 0 || within(s.Memory, 64*MiB, 16*1024*GiB),
-		"Auth":        s.Auth == "off" || s.Auth == "off-i-know",
 		"HostPort":    within(s.HostPort, 0, math.MaxUint16),
+
+		"Auth":     s.Auth == AuthOn || s.Auth == AuthOff || s.Auth == AuthOffKnown,
+		"Keys":     true, // the room of access reads them
+		"Issuer":   s.Issuer == "" || isIssuer(s.Issuer),
+		"Audience": isAudience(s.Audience),
 
 		"EventHub":           true, // the hub's room reads it
 		"EventHubNamespace":  s.EventHubNamespace == "" || isHost(s.EventHubNamespace),
@@ -229,6 +237,7 @@ func (s *Settings) contradictions(set map[string]string) (problems []string) {
 	if s.MaxDecoded < s.MaxBody && within(s.MaxBody, KiB, 256*MiB) && s.MaxDecoded >= KiB {
 		problems = append(problems, fmt.Sprintf("SLUICE_MAX_DECODED=%s: takes at least SLUICE_MAX_BODY, which is %s", quoted(set["SLUICE_MAX_DECODED"]), s.MaxBody))
 	}
+	problems = append(problems, s.accessContradictions()...)
 	return append(problems, s.hubContradictions(set)...)
 }
 
@@ -238,27 +247,10 @@ func (s *Settings) odd(set map[string]string) (warnings []string) {
 		warnings = append(warnings, "SLUICE_DATA: ignored, as SLUICE_TABLES is set and the store is there")
 	}
 	warnings = append(warnings, s.hubOdd(set)...)
-	if s.UnderHost() && !s.development() {
-		warnings = append(warnings, "there is no access control yet: whoever reaches the function app may read, write and delete")
-	}
-	return warnings
+	return append(warnings, s.accessOdd()...)
 }
 
 func (s *Settings) development() bool { return s.Environment == "Development" }
-
-// loopback says whether addr can be reached from this machine only. There is
-// no access control yet, so that nothing else is listened on.
-func loopback(addr string) bool {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > math.MaxUint16 {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
 
 func within[T int | time.Duration | Size](v, low, high T) bool { return low <= v && v <= high }
 

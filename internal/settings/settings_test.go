@@ -24,7 +24,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Settings{
 		Data: "./data", Addr: "127.0.0.1:8080", Shards: 8, Merge: 30 * time.Second, Lateness: time.Hour,
-		Retention: Age(90 * 24 * time.Hour), MaxBody: 4 << 20, MaxDecoded: 16 << 20, MaxMetrics: 1000, Auth: "off", Log: slog.LevelInfo,
+		Retention: Age(90 * 24 * time.Hour), MaxBody: 4 << 20, MaxDecoded: 16 << 20, MaxMetrics: 1000, Auth: AuthOff, Log: slog.LevelInfo,
 		Consume: BySelf, ConsumerGroup: "$Default",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -51,7 +51,7 @@ func TestEverySetting(t *testing.T) {
 	want := Settings{
 		Tables: Targets{"UseDevelopmentStorage=true", "https://b.table.core.windows.net"},
 		Data:   "/var/lib/sluice", Addr: "[::1]:0", Shards: 3, Merge: time.Second, Linger: 100 * time.Millisecond,
-		Retention: Forever, MaxBody: 1024, MaxDecoded: 2000, MaxMetrics: 7, MaxInflight: MiB, Memory: GiB, Auth: "off-i-know",
+		Retention: Forever, MaxBody: 1024, MaxDecoded: 2000, MaxMetrics: 7, MaxInflight: MiB, Memory: GiB, Auth: AuthOffKnown,
 		Log: slog.LevelWarn, HostPort: 7071, Environment: "Development",
 		EventHub: hubSecret + ";EntityPath=telemetry", EventHubName: "telemetry", Consume: ByNobody, ConsumerGroup: "sluice",
 	}
@@ -70,17 +70,16 @@ func TestEverySetting(t *testing.T) {
 // Every wrong value stops the start, alone, with a line that names it.
 func TestWrong(t *testing.T) {
 	for _, e := range []string{
-		"SLUICE_ADDR=8080", "SLUICE_ADDR=:8080", "SLUICE_ADDR=0.0.0.0:8080", "SLUICE_ADDR=[::]:8080", "SLUICE_ADDR=192.168.1.5:8080",
-		"SLUICE_ADDR=example.com:80", "SLUICE_ADDR=127.0.0.1", "SLUICE_ADDR=127.0.0.1:65536", "SLUICE_ADDR=127.0.0.1:-1", "SLUICE_ADDR=127.0.0.1:http",
+		"SLUICE_ADDR=8080", "SLUICE_ADDR=example.com:80", "SLUICE_ADDR=127.0.0.1", "SLUICE_ADDR=127.0.0.1:65536", "SLUICE_ADDR=127.0.0.1:-1", "SLUICE_ADDR=127.0.0.1:http",
 		"SLUICE_SHARDS=0", "SLUICE_SHARDS=257", "SLUICE_SHARDS=eight", "SLUICE_SHARDS=8.5",
 		"SLUICE_MERGE=0", "SLUICE_MERGE=30", "SLUICE_MERGE=-1s", "SLUICE_MERGE=25h",
 		"SLUICE_LINGER=11s", "SLUICE_LATENESS=53w", "SLUICE_RETENTION=12h", "SLUICE_RETENTION=for ever", "SLUICE_RETENTION=300y",
 		"SLUICE_MAX_BODY=4 MiB", "SLUICE_MAX_BODY=0", "SLUICE_MAX_BODY=1GiB", "SLUICE_MAX_DECODED=1MiB", "SLUICE_MAX_DECODED=lots",
-		"SLUICE_MAX_METRICS=0", "SLUICE_MAX_INFLIGHT=1", "SLUICE_MEMORY=1MiB", "SLUICE_AUTH=yes", "SLUICE_AUTH=on", "SLUICE_LOG=loud",
+		"SLUICE_MAX_METRICS=0", "SLUICE_MAX_INFLIGHT=1", "SLUICE_MEMORY=1MiB", "SLUICE_AUTH=yes", "SLUICE_AUTH=On", "SLUICE_LOG=loud",
 		"SLUICE_TABLES=,", "SLUICE_TABLES=a,", "SLUICE_TABLES= ", "SLUICE_TABLES=a, b,a", "SLUICE_EVENTHUB=x",
 		"SLUICE_EVENTHUB_NAME=telemetry", "SLUICE_EVENTHUB_NAME=a/b", "SLUICE_EVENTHUB_NAME=-", "SLUICE_CONSUME=self", "SLUICE_CONSUME=on", "SLUICE_CONSUME=Trigger",
 		"SLUICE_CONSUMER_GROUP=a b", "SLUICE_CONSUMER_GROUP=$default2", "SLUICE_CONSUMER_GROUP=" + strings.Repeat("g", 51), "SLUICE_CONSUMER_GROUP=größe",
-		"SLUICE_KEYS=a:b", "SLUICE_TLS_CERT=x", "SLUICE_DEVICE_RATE=1000", "SLUICE_ROLLUP_RETENTION=5y", "SLUICE_CORS=*", "SLUICE_LP_TAGS=site",
+		"SLUICE_TLS_CERT=x", "SLUICE_DEVICE_RATE=1000", "SLUICE_ROLLUP_RETENTION=5y", "SLUICE_CORS=*", "SLUICE_LP_TAGS=site",
 	} {
 		name, _, _ := strings.Cut(e, "=")
 		var problems Problems
@@ -94,7 +93,7 @@ func TestWrong(t *testing.T) {
 func TestAllProblemsAtOnce(t *testing.T) {
 	_, _, err := Load([]string{"SLUICE_SHARDS=none", "SLUICE_MERGE=never", "SLUICE_KEYS=secret-secret", "SLUICE_ADDR=:80\nFORGED=1"})
 	var problems Problems
-	if !errors.As(err, &problems) || len(problems) != 4 {
+	if !errors.As(err, &problems) || len(problems) != 3 {
 		t.Fatalf("%q", problems)
 	}
 	if strings.Contains(err.Error(), "secret-secret") || strings.Contains(err.Error(), "\nFORGED") {
@@ -121,12 +120,12 @@ func TestUnderHost(t *testing.T) {
 // What holds a key is in no message, wherever it was put.
 func TestSecretsAreNotShown(t *testing.T) {
 	const secret = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=c2VjcmV0LXNlY3JldA==;EndpointSuffix=core.windows.net"
-	for _, name := range []string{"SLUICE_TABLES", "SLUICE_DATA", "SLUICE_ADDR", "SLUICE_MERGE", "SLUICE_SHARDS", "SLUICE_TABLE", "SLUICE_EVENTHUB", "SLUICE_EVENTHUB_NAME", "SLUICE_EVENTHUB__fullyQualifiedNamespace", "SLUICE_EVENTHUB__credential", "SLUICE_EVENTHUB__clientId", "SLUICE_CONSUME", "SLUICE_CONSUMER_GROUP", "FUNCTIONS_CUSTOMHANDLER_PORT"} {
+	for _, name := range []string{"SLUICE_TABLES", "SLUICE_DATA", "SLUICE_ADDR", "SLUICE_MERGE", "SLUICE_SHARDS", "SLUICE_TABLE", "SLUICE_AUTH", "SLUICE_KEYS", "SLUICE_OIDC_ISSUER", "SLUICE_OIDC_AUDIENCE", "SLUICE_EVENTHUB", "SLUICE_EVENTHUB_NAME", "SLUICE_EVENTHUB__fullyQualifiedNamespace", "SLUICE_EVENTHUB__credential", "SLUICE_EVENTHUB__clientId", "SLUICE_CONSUME", "SLUICE_CONSUMER_GROUP", "FUNCTIONS_CUSTOMHANDLER_PORT"} {
 		s, warnings, err := Load([]string{name + "=" + secret + "," + secret})
 		if text := fmt.Sprint(warnings, err); strings.Contains(text, "c2VjcmV0") || strings.Contains(text, "AccountName") {
 			t.Error(name, text)
 		}
-		if name != "SLUICE_DATA" && name != "SLUICE_TABLE" && err == nil {
+		if name != "SLUICE_DATA" && name != "SLUICE_TABLE" && name != "SLUICE_KEYS" && err == nil {
 			t.Error(name, "was taken:", s)
 		}
 	}
@@ -156,8 +155,8 @@ func TestOnTables(t *testing.T) {
 			t.Error(s.Merge, err)
 		}
 	}
-	_, warnings, err := Load([]string{"SLUICE_TABLES=x", "SLUICE_DATA=/x", "FUNCTIONS_CUSTOMHANDLER_PORT=7071"})
-	if err != nil || len(warnings) != 2 || !strings.HasPrefix(warnings[0], "SLUICE_DATA: ignored") || !strings.Contains(warnings[1], "no access control") {
+	_, warnings, err := Load([]string{"SLUICE_TABLES=x", "SLUICE_DATA=/x", "FUNCTIONS_CUSTOMHANDLER_PORT=7071", "SLUICE_KEYS=x"})
+	if err != nil || len(warnings) != 1 || !strings.HasPrefix(warnings[0], "SLUICE_DATA: ignored") {
 		t.Errorf("%q, %v", warnings, err)
 	}
 	if _, warnings, err = Load([]string{"SLUICE_TABLES=x", "FUNCTIONS_CUSTOMHANDLER_PORT=7071", "AZURE_FUNCTIONS_ENVIRONMENT=Development"}); err != nil || warnings != nil {

@@ -9,6 +9,9 @@ import (
 
 const prefix = "SLUICE_"
 
+// Token is the variable that has the credential of the commands that ask a service.
+const Token = "SLUICE_TOKEN"
+
 // unknown warns of names that look like ours and are not, most of them typing
 // errors, and of what is known but does nothing yet.
 func unknown(set map[string]string) (warnings []string) {
@@ -34,7 +37,7 @@ func names() (known []string) {
 	for _, l := range later {
 		known = append(known, l.name)
 	}
-	return known
+	return append(known, Token)
 }
 
 func nearest(name string, known []string) string {
