@@ -58,7 +58,7 @@ func (g *Gate) Judge(r *http.Request) (Grant, error) {
 	}
 	grant, err := g.judge(r.Context(), credential)
 	if err == nil && grant.reach.exact && g.cfg.Blocked.Has(grant.reach.id) {
-		err = ErrBlocked
+		return Grant{}, ErrBlocked
 	}
 	return grant, err
 }

@@ -61,7 +61,7 @@ func newKeySet(c Config) *keySet {
 // VerifySignature implements go-oidc's KeySet: the payload of a token that one of
 // the keys signed. ErrUnavailable.
 func (s *keySet) VerifySignature(ctx context.Context, token string) ([]byte, error) {
-	signed, err := jose.ParseSigned(token, signatures())
+	signed, err := jose.ParseSignedCompact(token, signatures())
 	if err != nil || len(signed.Signatures) != 1 {
 		return nil, errors.New("not a signed token")
 	}
