@@ -311,6 +311,45 @@ func TestReplayAfterAFix(t *testing.T) {
 	equal(t, "after all", w.readings(), all)
 }
 
+// What a blocked device sent is in the dead letters, whoever brought it and in which
+// form, the rest lands; unblocked, a replay makes it appear.
+func TestBlockedDevices(t *testing.T) {
+	refuse := func(c *consume.Config) {
+		c.Refuse = func(device string) *telemetry.Refusal {
+			if device != "b" && device != "d" {
+				return nil
+			}
+			return telemetry.Refuse(telemetry.DeviceBlocked, "device %s is blocked", device)
+		}
+	}
+	w := newWorld(t, options{config: refuse})
+	mixed := foreign(7, `[{"deviceId":"a","metrics":{"x":1}},{"deviceId":"b","metrics":{"x":2}},{"deviceId":"d","tags":{"k":"v"}},{"deviceId":"c","metrics":{"x":3}},{"deviceId":"b","metrics":{"x":4}}]`)
+	alone := foreign(8, `{"deviceId":"b","metrics":{"x":5}}`)
+	bodies, err := event.Encode(block.FromReadings([]telemetry.Reading{reading("b", noon, 1, 1), reading("c", noon, 2, 1)}), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ofOurs := foreign(9, string(bodies[0]))
+	w.hub.send(mixed, alone, ofOurs)
+	w.take(mixed, alone, ofOurs)
+	equal(t, "letters", w.buried(), "7 device_blocked 3\n8 device_blocked 1\n9 device_blocked 1")
+	if got := w.readings(); strings.Contains(got, "b 2026") || !strings.Contains(got, "a 2026") || strings.Count(got, "c 2026") != 2 {
+		t.Error(got)
+	}
+	w.take(mixed, alone, ofOurs) // again
+	equal(t, "letters", w.buried(), "7 device_blocked 3\n8 device_blocked 1\n9 device_blocked 1")
+	w.open(options{}, w.rows)
+	for _, l := range w.list() {
+		if v, err := w.letters.Replay(t.Context(), w.consumer, l.ID); err != nil || v.Reason != nil {
+			t.Errorf("%+v, %v", v, err)
+		}
+	}
+	if got := w.readings(); strings.Count(got, "b 2026") != 4 {
+		t.Error(got)
+	}
+	equal(t, "letters", w.buried(), "")
+}
+
 // Readings are judged by the time at which the hub had them, whenever that is.
 func TestJudgedAtTheEnqueuedTime(t *testing.T) {
 	w := newWorld(t, options{retention: 48 * time.Hour})

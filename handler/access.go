@@ -44,7 +44,7 @@ func admit(gate *access.Gate, underHost bool) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			r := c.Request()
-			if access.IsPublic(r.URL.Path) || underHost && isHosts(c) {
+			if access.IsPublic(r.URL.EscapedPath()) || underHost && isHosts(c) {
 				return next(c)
 			}
 			grant, err := gate.Judge(r)

@@ -19,7 +19,8 @@ type lettersCommand struct {
 
 // lettersService is the service that a command asks.
 type lettersService struct {
-	URL    string        `default:"http://127.0.0.1:8080" placeholder:"URL" help:"The service (${default})."`
+	URL string `default:"http://127.0.0.1:8080" placeholder:"URL" help:"The service (${default})."`
+	credential
 	GiveUp time.Duration `default:"1m" help:"How long a request is tried again (${default})."`
 }
 

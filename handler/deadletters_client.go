@@ -91,6 +91,7 @@ var (
 // lettersClient asks a service.
 type lettersClient struct {
 	http   *http.Client
+	token  string // "": none
 	base   string
 	giveUp time.Duration
 	note   func(string)
@@ -101,8 +102,12 @@ func (s *lettersService) client(w *world) (*lettersClient, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, &settingError{"--url", fmt.Errorf("%q: takes one such as http://127.0.0.1:8080", s.URL)}
 	}
+	token, err := s.token(w)
+	if err != nil {
+		return nil, err
+	}
 	return &lettersClient{
-		http: &http.Client{Timeout: time.Minute}, base: strings.TrimSuffix(s.URL, "/") + "/api/v1/deadletters", giveUp: s.GiveUp,
+		token: token, http: &http.Client{Timeout: time.Minute}, base: strings.TrimSuffix(s.URL, "/") + "/api/v1/deadletters", giveUp: s.GiveUp,
 		note: func(text string) { fmt.Fprintln(w.stderr, text) },
 	}, nil
 }
@@ -188,6 +193,9 @@ func (c *lettersClient) send(ctx context.Context, method, target string, into an
 	request, err := http.NewRequestWithContext(ctx, method, c.base+target, nil)
 	if err != nil {
 		return 0, err
+	}
+	if c.token != "" { // of the request, so that it does not follow a redirect to another host
+		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
