@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sluice/access"
 	"sluice/internal/settings"
 )
 
@@ -205,7 +206,7 @@ func TestTheEndIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := slog.New(slog.DiscardHandler)
 		h, forever := aHouse(), make(chan struct{})
-		h.ground = newGround(settings.Settings{Shards: 1}, &embedded{}, nil, log)
+		h.ground = newGround(settings.Settings{Shards: 1}, &embedded{}, nil, access.Keys{}, log)
 		h.store = nowhere{}
 		h.work.Go(func() { <-forever })
 		defer close(forever)
