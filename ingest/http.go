@@ -59,6 +59,10 @@ func deviceOf(c echo.Context) (string, error) {
 
 // post takes a body and answers with a verdict on its readings.
 func (in *Ingest) post(c echo.Context, device string) error {
+	header := c.Response().Header()
+	if err := in.usedUp(c.Request().Context(), header, device); err != nil {
+		return err
+	}
 	memory := in.room.body()
 	defer memory.free()
 	batch, err := in.decode(c.Request(), device, memory)
@@ -66,9 +70,13 @@ func (in *Ingest) post(c echo.Context, device string) error {
 		return err
 	}
 	ctx := withTrace(c.Request().Context(), c.Request().Header.Get(traceHeader))
-	queued, err := in.take(ctx, batch)
+	queued, charge, err := in.take(ctx, batch)
 	if err != nil {
 		return explainStore(err)
+	}
+	charge.announce(header)
+	if charge.refused > 0 && len(batch.Readings) == 0 {
+		return overRate(charge.rate, charge.tight)
 	}
 	return c.JSON(verdict(batch, queued))
 }

@@ -24,6 +24,8 @@ const (
 	HeaderTooLarge   = "header_too_large"    // of the request
 	UnsupportedType  = "unsupported_media_type"
 	UnsupportedCode  = "unsupported_encoding" // of the content
+	RateLimited      = "rate_limited"         // a device sends more than it may; nothing was taken
+	TooManyCalls     = "too_many_calls"       // of one credential are under way
 	Overloaded       = "overloaded"           // a queue is full; nothing was taken
 	Unavailable      = "unavailable"          // the store does not answer
 	Throttled        = "throttled"            // the store takes no more at the moment
@@ -55,6 +57,8 @@ var statuses = map[string]int{
 	HeaderTooLarge:   http.StatusRequestHeaderFieldsTooLarge,
 	UnsupportedType:  http.StatusUnsupportedMediaType,
 	UnsupportedCode:  http.StatusUnsupportedMediaType,
+	RateLimited:      http.StatusTooManyRequests,
+	TooManyCalls:     http.StatusTooManyRequests,
 	Overloaded:       http.StatusServiceUnavailable,
 	Unavailable:      http.StatusServiceUnavailable,
 	Throttled:        http.StatusServiceUnavailable,
@@ -75,5 +79,6 @@ var codes = map[int]string{
 	http.StatusRequestEntityTooLarge:       BodyTooLarge,
 	http.StatusRequestHeaderFieldsTooLarge: HeaderTooLarge,
 	http.StatusUnsupportedMediaType:        UnsupportedType,
+	http.StatusTooManyRequests:             RateLimited,
 	http.StatusServiceUnavailable:          Unavailable,
 }
