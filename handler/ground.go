@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"sluice/access/limit"
 	"sluice/engine"
 	"sluice/hub"
 	"sluice/ingest"
@@ -21,8 +22,10 @@ type ground struct {
 	log      *slog.Logger
 	clock    *telemetry.Clock
 	inflight *inflight
+	calls    *limit.Concurrency
 	late     *late
 	ingest   *ingest.Ingest
+	shown    *certificate // nil: plain HTTP
 
 	hub       *hub.Hub // nil: there is none
 	hubProber *prober
@@ -31,7 +34,7 @@ type ground struct {
 func newGround(s settings.Settings, storage storage, h *hub.Hub, log *slog.Logger) *ground {
 	g := &ground{
 		settings: s, storage: storage, log: log, hub: h,
-		clock: telemetry.NewClock(storage.now), inflight: newInflight(s), late: newLate(s.Shards, log),
+		clock: telemetry.NewClock(storage.now), inflight: newInflight(s), calls: newConcurrency(s), late: newLate(s.Shards, log),
 	}
 	if h != nil {
 		g.hubProber = hubProber(h)

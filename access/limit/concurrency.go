@@ -1,6 +1,9 @@
 package limit
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Concurrency bounds the calls of one caller that are under way. It remembers
 // only callers that have some. It may be used concurrently.
@@ -8,6 +11,8 @@ type Concurrency struct {
 	most int
 	mu   sync.Mutex
 	now  map[string]int
+
+	refused atomic.Int64
 }
 
 // NewConcurrency lets each caller have most calls under way.
@@ -23,11 +28,15 @@ func (c *Concurrency) Enter(key string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.now[key] >= c.most {
+		c.refused.Add(1)
 		return false
 	}
 	c.now[key]++
 	return true
 }
+
+// Refused counts the calls that did not enter.
+func (c *Concurrency) Refused() int64 { return c.refused.Load() }
 
 // Leave ends a call.
 func (c *Concurrency) Leave(key string) {
