@@ -95,7 +95,7 @@ func (in *Ingest) decode(r *http.Request, device string, memory *body) (*wire.Ba
 		return nil, explainStore(ErrFull)
 	}
 	encoding := r.Header.Values("Content-Encoding")
-	body, err := wire.Body(r.Body, joinHeader(encoding), wire.Limits{Sent: in.cfg.MaxBody, Decoded: in.cfg.MaxDecoded})
+	body, err := wire.Body(r.Body, joinHeader(encoding), wire.Limits{Sent: in.cfg.MaxBody, Decoded: in.cfg.MaxDecoded, Hold: memory.hold})
 	if err != nil {
 		return nil, explainBody(err)
 	}
