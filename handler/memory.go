@@ -26,15 +26,18 @@ type pressure struct {
 // lookEvery is how often memory is measured, at most.
 const lookEvery = 50 * time.Millisecond
 
-// The parts of SLUICE_MEMORY that the runtime works to keep to, and from where on
-// requests are refused. The rest is for what the runtime does not count.
-const (
-	limitOfMemory   = 0.90
-	refuseFromShare = 0.95
-)
+// uncounted is the part of SLUICE_MEMORY that is left for what the runtime does not
+// count, the program's own pages above all: those that it has touched are some 20
+// MiB.
+func uncounted(memory settings.Size) settings.Size {
+	return max(memory/10, min(32*settings.MiB, memory/4))
+}
+
+// runtimeLimit is what the runtime works to keep to.
+func runtimeLimit(memory settings.Size) int64 { return int64(memory - uncounted(memory)) }
 
 func newPressure(s settings.Settings) *pressure {
-	return &pressure{most: uint64(float64(s.Memory) * refuseFromShare), read: heldByRuntime, now: time.Now}
+	return &pressure{most: uint64(s.Memory - uncounted(s.Memory)/2), read: heldByRuntime, now: time.Now}
 }
 
 // tooHigh may be called concurrently.

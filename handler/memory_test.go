@@ -9,15 +9,23 @@ import (
 	"sluice/internal/settings"
 )
 
+func TestRuntimeLimit(t *testing.T) {
+	for memory, want := range map[settings.Size]settings.Size{64 * settings.MiB: 48 * settings.MiB, 256 * settings.MiB: 224 * settings.MiB, 1000 * settings.MiB: 900 * settings.MiB} {
+		if got := runtimeLimit(memory); got != int64(want) {
+			t.Errorf("%v of %v", got, memory)
+		}
+	}
+}
+
 func TestPressure(t *testing.T) {
-	now, held, reads := time.Now(), uint64(950), 0
+	now, held, reads := time.Now(), uint64(875), 0
 	p := newPressure(settings.Settings{Memory: 1000})
 	p.now = func() time.Time { return now }
 	p.read = func() uint64 { reads++; return held }
 	if p.tooHigh() {
 		t.Error("at the share, not past it")
 	}
-	held = 951
+	held = 876
 	if p.tooHigh() || reads != 1 {
 		t.Error("measured at each request")
 	}

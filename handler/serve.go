@@ -28,7 +28,7 @@ func (serveCommand) Run(w *world, code *int) error {
 		log.Warn(warning)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(float64(s.Memory) * limitOfMemory))
+		debug.SetMemoryLimit(runtimeLimit(s.Memory))
 	}
 	storage, wrongStore := chooseStorage(s, log)
 	eventHub, wrongHub := openHub(s, log)
