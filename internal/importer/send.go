@@ -115,7 +115,7 @@ func (r *retry) pause(try int) time.Duration {
 		return r.after
 	}
 	pause := min(firstPause<<min(try, 10), maxPause)
-	return pause/2 + rand.N(pause/2+1)
+	return pause/2 + rand.N(pause/2+1) //nolint:gosec // how long a pause is, is no secret
 }
 
 func (s *sender) post(ctx context.Context, body []byte) (verdict, *retry, error) {

@@ -45,9 +45,12 @@ type Process struct {
 	ended chan struct{}
 	err   error // of Wait, once ended is closed
 
-	mu   sync.Mutex
-	log  []string
-	errs []string
+	secrets []string // that it was given
+
+	mu    sync.Mutex
+	log   []string
+	errs  []string
+	leaks []string // lines with one of the secrets
 }
 
 // Start runs binary on a free port of loopback over the folder data and waits
@@ -57,6 +60,7 @@ func Start(binary, data string, env ...string) (*Process, error) {
 	p := &Process{Data: data, cmd: exec.Command(binary), ended: make(chan struct{})}
 	p.cmd.Env = append(Environ(), "SLUICE_DATA="+data, "SLUICE_ADDR=127.0.0.1:0")
 	p.cmd.Env = append(p.cmd.Env, env...)
+	p.secrets = SecretsOf(env)
 	p.cmd.SysProcAttr = attributes()
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -123,6 +127,9 @@ func (p *Process) keep(line string, isError bool) {
 	if isError && len(p.errs) < keptLines {
 		p.errs = append(p.errs, line)
 	}
+	if len(p.leaks) < keptLines && Shows(line, p.secrets) {
+		p.leaks = append(p.leaks, line)
+	}
 	if len(p.log) == keptLines {
 		p.log = slices.Delete(p.log, 0, 1)
 	}
@@ -141,6 +148,14 @@ func (p *Process) Errors() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.errs)
+}
+
+// Leaks returns the lines, of all that the process wrote, that show a secret of
+// its settings.
+func (p *Process) Leaks() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.leaks)
 }
 
 // Kill ends the process with SIGKILL and waits until it is gone.
