@@ -91,6 +91,10 @@ func (s *sender) send(ctx context.Context, body []byte) (verdict, error) {
 		if again == nil {
 			return v, err
 		}
+		if again.partly && try > 0 {
+			// It came when it was asked to and was too much even so: halves of it will not be.
+			return verdict{}, fmt.Errorf("%w: %w", errTooLarge, again.reason)
+		}
 		pause := again.pause(try)
 		if time.Now().Add(pause).After(deadline) {
 			return verdict{}, fmt.Errorf("given up after %v: %w", s.giveUp, again.reason)
@@ -108,6 +112,7 @@ func (s *sender) send(ctx context.Context, body []byte) (verdict, error) {
 type retry struct {
 	reason error
 	after  time.Duration // what the service asked for; 0: nothing
+	partly bool          // some of the body was taken
 }
 
 func (r *retry) pause(try int) time.Duration {
@@ -148,11 +153,14 @@ func judge(answer *http.Response, text []byte) (verdict, *retry, error) {
 	case status == http.StatusRequestEntityTooLarge:
 		return v, nil, fmt.Errorf("%w: %w", errTooLarge, reason)
 	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status >= 500:
-		return v, &retry{reason, retryAfter(answer, time.Now())}, nil
+		return v, &retry{reason: reason, after: retryAfter(answer, time.Now())}, nil
 	case parsed && v.Error == nil && (status == http.StatusOK || status == http.StatusAccepted || status == http.StatusBadRequest):
 		for _, e := range v.Errors {
 			if e.Retryable {
-				return v, &retry{fmt.Errorf("%s: %s", e.Code, e.Message), max(retryAfter(answer, time.Now()), time.Second)}, nil
+				return v, &retry{
+					reason: fmt.Errorf("%s: %s", e.Code, e.Message),
+					after:  max(retryAfter(answer, time.Now()), time.Second), partly: v.Accepted > 0,
+				}, nil
 			}
 		}
 		return v, nil, nil

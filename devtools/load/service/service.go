@@ -54,11 +54,11 @@ type Process struct {
 }
 
 // Start runs binary on a free port of loopback over the folder data and waits
-// until it listens (its store may still be opening: requests wait for it). env
-// are settings ("NAME=value") on top of an environment without any of ours.
+// until it listens (its store may still be opening: requests wait for it). Devices
+// have no rate. env are settings ("NAME=value") on top of an environment without any of ours.
 func Start(binary, data string, env ...string) (*Process, error) {
 	p := &Process{Data: data, cmd: exec.Command(binary), ended: make(chan struct{})}
-	p.cmd.Env = append(Environ(), "SLUICE_DATA="+data, "SLUICE_ADDR=127.0.0.1:0")
+	p.cmd.Env = append(Environ(), "SLUICE_DATA="+data, "SLUICE_ADDR=127.0.0.1:0", NoRate)
 	p.cmd.Env = append(p.cmd.Env, env...)
 	p.secrets = SecretsOf(env)
 	p.cmd.SysProcAttr = attributes()
@@ -80,6 +80,10 @@ func Start(binary, data string, env ...string) (*Process, error) {
 	}()
 	return p, p.await(listening)
 }
+
+// NoRate is what lets devices send as much as they like: those of a load or of a
+// test stand for more than they are.
+const NoRate = "SLUICE_DEVICE_RATE=0"
 
 // Environ is this process's environment without any setting of the service or of
 // the Functions host.
