@@ -81,8 +81,8 @@ mutants: ## plant faults one by one and see that a test fails for each
 .PHONY: soak
 soak: $(STANDINS) ## the long versions of what make test has short: kills, outages, throttling, instances, crashes, interleavings
 	SLUICE_STANDINS=require SLUICE_KILLS=50 SLUICE_HOST_KILLS=15 SLUICE_OUTAGES=3 SLUICE_FLEET_EVERY=1 \
-		SLUICE_THROTTLED_BODIES=3000 SLUICE_INSTANCE_ROUNDS=20 SLUICE_CRASHES=500 SLUICE_HUB_OUTAGE=60s SLUICE_HUB_SEEDS=3 \
-		$(GO) test -v -count=1 -timeout 2h -run '^Test(Kill|KillUnderHost|Recording|RecordedFleet|Throttled|Instances|Outage|HubOutage|StoreOutageBehindHub|HubUnderHost|HubShared|Crash)$$' ./apptest
+		SLUICE_THROTTLED_BODIES=3000 SLUICE_INSTANCE_ROUNDS=20 SLUICE_CRASHES=500 SLUICE_OVERLOAD=2m SLUICE_HUB_OUTAGE=60s SLUICE_HUB_SEEDS=3 \
+		$(GO) test -v -count=1 -timeout 2h -run '^Test(Kill|KillUnderHost|Recording|RecordedFleet|Throttled|Instances|Outage|Overload|HubOutage|StoreOutageBehindHub|HubUnderHost|HubShared|Crash)$$' ./apptest
 	SLUICE_PROPERTY_CASES=10000 $(GO) test -v -count=1 -timeout 2h -run '^(TestProperty|TestEveryCall)$$' ./engine
 	SLUICE_PROPERTY_CASES=20000 $(GO) test -v -count=1 -timeout 2h -run '^TestProperty$$' ./consume
 	SLUICE_STANDINS=require SLUICE_AZURITE_CASES=300 $(GO) test -v -count=1 -timeout 2h -run 'OnAzurite$$' ./engine

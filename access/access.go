@@ -112,6 +112,14 @@ func (g Grant) ReadPrefix() (prefix string, ok bool) {
 	return g.reach.id, true
 }
 
+// Device is the only device that the grant is for; "" where that is not one.
+func (g Grant) Device() string {
+	if g.IsAdmin() || !g.reach.exact {
+		return ""
+	}
+	return g.reach.id
+}
+
 // ID tells credentials apart: the same for each request with the same one, another
 // for another, "" where access control is off. It is no secret.
 func (g Grant) ID() string { return g.id }

@@ -98,7 +98,7 @@ func (u *underHost) start(t *testing.T) service.Client {
 	if u.host == nil {
 		h, err := host.Start(context.Background(), host.Options{
 			Root: u.root, Mode: u.mode, Environ: service.Environ(), Output: u.keep, Hubs: u.hubs,
-			Settings: slices.Concat(u.env, []string{
+			Settings: slices.Concat([]string{service.NoRate}, u.env, []string{
 				"SLUICE_TABLES=" + u.storage.tables, "AZURE_FUNCTIONS_ENVIRONMENT=Development", "AzureWebJobsDisableHomepage=true",
 			}),
 		})

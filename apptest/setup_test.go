@@ -87,6 +87,9 @@ func start(t *testing.T, s storage, env ...string) *service.Process {
 			t.Logf("the last lines of the service's log:\n%s", p.Log())
 		}
 		_ = p.Kill()
+		for _, line := range p.Leaks() {
+			t.Errorf("the service showed a secret of its settings: %s", line)
+		}
 	})
 	return p
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"sluice/access"
+	"sluice/access/limit"
 	"sluice/access/oidc"
 	"sluice/internal/httperr"
 	"sluice/internal/invoke"
@@ -54,10 +55,17 @@ func admit(gate *access.Gate, underHost bool) echo.MiddlewareFunc {
 			if err != nil {
 				return refuse(c, err)
 			}
-			c.SetRequest(r.WithContext(access.With(r.Context(), grant)))
+			ctx := limit.WithCaller(access.With(r.Context(), grant), callerOf(grant))
+			c.SetRequest(r.WithContext(ctx))
 			return next(c)
 		}
 	}
+}
+
+// callerOf is whose limits a call meets. Where access control is off nobody is
+// known, and everybody's devices have their rate.
+func callerOf(g access.Grant) limit.Caller {
+	return limit.Caller{Key: g.ID(), Device: g.Device(), Exempt: g.IsAdmin() && g.ID() != ""}
 }
 
 // isHosts says whether a call is one that only the host may make, and others find

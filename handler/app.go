@@ -28,7 +28,7 @@ func newEcho(log *slog.Logger, p patience) *echo.Echo {
 		requestID,
 		accessLog(log),
 		middleware.RecoverWithConfig(middleware.RecoverConfig{DisableStackAll: true, LogErrorFunc: logPanic(log)}),
-		noSniff,
+		safeHeaders,
 		middleware.GzipWithConfig(middleware.GzipConfig{Skipper: staysPlain, MinLength: compressFrom, Level: gzip.BestSpeed}),
 		deadline(p),
 	)
@@ -38,7 +38,8 @@ func newEcho(log *slog.Logger, p patience) *echo.Echo {
 // newApp makes the server of an open house.
 func newApp(h *house, l *life, log *slog.Logger, p patience) *echo.Echo {
 	e := newEcho(log, p)
-	e.Use(admit(h.gate, h.settings.UnderHost()), h.inflight.limit)
+	e.Use(crossOrigin(h.settings.CORS))
+	e.Use(admit(h.gate, h.settings.UnderHost()), h.inflight.limit, boundCallers(h.calls))
 	l.routes(e, h.ready)
 	registerTriggers(e, h.compact.Run, h.take, h.takes, h.settings.UnderHost(), log)
 	e.Match(statusMethods, statusPath, statusHandler(h.status, l))
@@ -108,11 +109,4 @@ func refusesGzip(c echo.Context) bool {
 		}
 	}
 	return false
-}
-
-func noSniff(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		c.Response().Header().Set(echo.HeaderXContentTypeOptions, "nosniff")
-		return next(c)
-	}
 }

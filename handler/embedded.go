@@ -41,7 +41,7 @@ func (e *embedded) open(broken func(error)) (_ backend, err error) {
 }
 
 func (e *embedded) openFolder(broken func(error)) (*pebble.Store, error) {
-	if err := os.MkdirAll(e.settings.Data, 0o755); err != nil {
+	if err := os.MkdirAll(e.settings.Data, 0o750); err != nil {
 		return nil, &settingError{"SLUICE_DATA", err}
 	}
 	db, err := pebble.Open(e.settings.Data, pebble.Options{

@@ -57,12 +57,13 @@ func newFront(g *ground, p patience) *front {
 	f := &front{ground: g, life: &life{started: time.Now()}, wait: p.opening, queue: p.queue, stall: p.stall}
 	f.state.Store(&frontState{changed: make(chan struct{})})
 	early := newEcho(g.log, p)
+	early.Use(crossOrigin(g.settings.CORS))
 	early.Use(admit(g.gate, g.settings.UnderHost()))
 	f.life.routes(early, func(ctx context.Context) readiness { return judge(f.whyNotOpen(), g.hubAway(ctx), f.mayQueue()) })
 	registerTriggers(early, f.notDone, f.notDone, f.whyNotDone, g.settings.UnderHost(), g.log)
 	early.Match(statusMethods, statusPath, statusHandler(f.status, f.life))
 	if g.hasHub() {
-		g.ingest.Register(early.Group("", g.inflight.limit, f.onlyQueued))
+		g.ingest.Register(early.Group("", g.inflight.limit, boundCallers(g.calls), f.onlyQueued))
 	}
 	early.Any(anyPath, func(echo.Context) error { return errShut })
 	f.early = early

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/access"
+	"sluice/access/limit"
 	"sluice/engine"
 	"sluice/hub"
 	"sluice/ingest"
@@ -22,10 +23,12 @@ type ground struct {
 	log      *slog.Logger
 	clock    *telemetry.Clock
 	inflight *inflight
+	calls    *limit.Concurrency
 	late     *late
 	ingest   *ingest.Ingest
 	gate     *access.Gate
 	blocked  *access.Blocked
+	shown    *certificate // nil: plain HTTP
 
 	hub       *hub.Hub // nil: there is none
 	hubProber *prober
@@ -34,7 +37,7 @@ type ground struct {
 func newGround(s settings.Settings, storage storage, h *hub.Hub, keys access.Keys, log *slog.Logger) *ground {
 	g := &ground{
 		settings: s, storage: storage, log: log, hub: h,
-		clock: telemetry.NewClock(storage.now), inflight: newInflight(s), late: newLate(s.Shards, log),
+		clock: telemetry.NewClock(storage.now), inflight: newInflight(s), calls: newConcurrency(s), late: newLate(s.Shards, log),
 		blocked: access.NewBlocked(log),
 	}
 	g.gate = newGate(s, keys, g.blocked, storage.now)

@@ -178,8 +178,8 @@ func engineConfig(s settings.Settings, storage storage, log *slog.Logger) engine
 func ingestConfig(s settings.Settings) ingest.Config {
 	return ingest.Config{
 		MaxBody: int64(s.MaxBody), MaxDecoded: int64(s.MaxDecoded), MaxMetrics: s.MaxMetrics,
-		DecodeBytes: int64(s.MaxInflight),
-		Group:       ingest.GroupConfig{Linger: s.Linger, QueueBytes: int64(s.MaxInflight) / 2},
+		DecodeBytes: int64(s.MaxInflight), Rate: newRate(s),
+		Group: ingest.GroupConfig{Linger: s.Linger, QueueBytes: int64(s.MaxInflight) / 2},
 	}
 }
 

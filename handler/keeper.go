@@ -108,7 +108,7 @@ func (b backoff) after(try int) time.Duration {
 	if try < 16 {
 		d = min(b.most, b.least<<try)
 	}
-	return d - time.Duration(rand.Int64N(int64(d/10)+1))
+	return d - time.Duration(rand.Int64N(int64(d/10)+1)) //nolint:gosec // how long a pause is, is no secret
 }
 
 func pause(ctx context.Context, d time.Duration) {

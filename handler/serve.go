@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"runtime/debug"
@@ -27,8 +28,7 @@ func (serveCommand) Run(w *world, code *int) error {
 		log.Warn(warning)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		// The rest is for what the runtime does not count.
-		debug.SetMemoryLimit(int64(s.Memory) / 10 * 9)
+		debug.SetMemoryLimit(runtimeLimit(s.Memory))
 	}
 	storage, wrongStore := chooseStorage(s, log)
 	eventHub, wrongHub := openHub(s, log)
@@ -39,7 +39,11 @@ func (serveCommand) Run(w *world, code *int) error {
 	if err != nil {
 		return err
 	}
-	*code = serve(w.ctx, newGround(s, storage, eventHub, keys, log), patienceFor(s))
+	ground := newGround(s, storage, eventHub, keys, log)
+	if ground.shown, err = loadCertificate(s, log); err != nil {
+		return err
+	}
+	*code = serve(w.ctx, ground, patienceFor(s))
 	return nil
 }
 
@@ -73,7 +77,7 @@ func serve(ctx context.Context, ground *ground, p patience) int {
 	log.Info("listening", "address", listener.Addr().String(), "version", versionText(), "store", ground.storage.name(), "hub", ground.hubName(), "memory", s.Memory.String())
 	front := newFront(ground, p)
 	r := running{ground: ground, front: front, server: newHTTPServer(front, log, p), log: log, patience: p, served: make(chan error, 1), kept: make(chan kept, 1)}
-	go func() { r.served <- r.server.Serve(listener) }()
+	go func() { r.served <- serveOn(r.server, listener, ground.shown) }()
 
 	keeping, end := context.WithCancel(context.Background())
 	defer end()
@@ -85,6 +89,18 @@ func serve(ctx context.Context, ground *ground, p patience) int {
 	code := r.wait(ctx)
 	end()
 	return r.stop(code)
+}
+
+// serveOn serves until the server is shut: HTTPS if there is a certificate, without
+// HTTP/2, by which devices gain nothing, and whose streams are bounded by none of
+// what bounds connections.
+func serveOn(server *http.Server, listener net.Listener, shown *certificate) error {
+	if shown == nil {
+		return server.Serve(listener)
+	}
+	server.TLSConfig, server.Protocols = shown.config(), new(http.Protocols)
+	server.Protocols.SetHTTP1(true)
+	return server.ServeTLS(listener, "", "")
 }
 
 func newKeeper(g *ground, front *front, p patience) *keeper {

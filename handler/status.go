@@ -19,7 +19,8 @@ type status struct {
 	Store   storeState `json:"store"`
 	Shards  []shard    `json:"shards"`
 	// Lag is the age of the oldest readings that are not merged yet, at most.
-	Lag int64 `json:"lagSeconds"`
+	Lag    int64       `json:"lagSeconds"`
+	Limits limitsState `json:"limits"`
 	// Of the Event Hub, if there is one.
 	Hub         *hubState    `json:"eventhub,omitempty"`
 	Consumption *consumption `json:"consumption,omitempty"`
@@ -85,7 +86,7 @@ func statusHandler(ask func(context.Context) (status, error), l *life) echo.Hand
 
 // status is what there is to say without a house.
 func (f *front) status(context.Context) (status, error) {
-	answer := status{Shards: []shard{}, Hub: f.ground.hubState()}
+	answer := status{Shards: []shard{}, Limits: f.ground.limitsState(), Hub: f.ground.hubState()}
 	if err := f.whyNotOpen(); err != nil {
 		answer.Store.Reason = err.Error()
 	}
@@ -95,7 +96,7 @@ func (f *front) status(context.Context) (status, error) {
 func (h *house) status(ctx context.Context) (status, error) {
 	answer := status{
 		Shards: []shard{}, Store: storeState{ID: h.engine.ID(), Floor: time.Unix(0, h.engine.Floor()).UTC()},
-		Hub: h.hubState(),
+		Limits: h.limitsState(), Hub: h.hubState(),
 	}
 	if err := h.store.describe(ctx, &answer.Store); err != nil {
 		return status{}, err

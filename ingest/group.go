@@ -94,6 +94,9 @@ func NewGroup(appender Appender, cfg GroupConfig) *Group {
 		appender: appender, sink: sink{cfg.Queue, appender}, cfg: cfg.withDefaults(),
 		shards: make([]shard, appender.Shards()), closing: make(chan struct{}),
 	}
+	for i := range g.shards {
+		g.shards[i].queue.quantum = g.cfg.quantum()
+	}
 	g.flushes, g.abandon = context.WithCancel(context.Background())
 	return g
 }
@@ -112,11 +115,7 @@ func (g *Group) Put(ctx context.Context, readings []telemetry.Reading) (queued b
 		return false, nil
 	}
 	parts := g.split(readings)
-	size := int64(0)
-	for i := range parts {
-		size += parts[i].bytes
-	}
-	if !g.reserve(size) {
+	if !g.reserve(parts) {
 		return false, ErrFull
 	}
 	t := newTicket(len(parts), traceOf(ctx))
@@ -128,12 +127,41 @@ func (g *Group) Put(ctx context.Context, readings []telemetry.Reading) (queued b
 	return t.queued.Load(), err
 }
 
-// reserve makes room in the queue. What is larger than the queue gets in when
-// that is empty.
-func (g *Group) reserve(size int64) bool {
-	if before := g.queued.Add(size) - size; before > 0 && before+size > g.cfg.QueueBytes {
+// reserve makes room in the queue for a request, all or nothing, and tells its
+// parts their sources. What is larger than the queue gets in when that is empty.
+func (g *Group) reserve(parts []part) bool {
+	size := int64(0)
+	for i := range parts {
+		size += parts[i].bytes
+	}
+	before := g.queued.Add(size) - size
+	if before > 0 && before+size > g.cfg.QueueBytes || !g.letIn(parts, g.cfg.QueueBytes-before) {
 		g.queued.Add(-size)
 		return false
+	}
+	return true
+}
+
+// letIn asks each shard for room for its parts.
+func (g *Group) letIn(parts []part, free int64) bool {
+	for i := 0; i < len(parts); {
+		end, bytes := i, int64(0)
+		for ; end < len(parts) && parts[end].shard == parts[i].shard; end++ {
+			bytes += parts[end].bytes
+		}
+		s := &g.shards[parts[i].shard]
+		s.mu.Lock()
+		from, ok := s.queue.letIn(parts[i].readings[0].Device, bytes, free)
+		s.mu.Unlock()
+		if !ok {
+			for _, p := range parts[:i] {
+				g.shards[p.shard].leave(p)
+			}
+			return false
+		}
+		for ; i < end; i++ {
+			parts[i].source = from
+		}
 	}
 	return true
 }
@@ -143,10 +171,11 @@ func (g *Group) enqueue(p part) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
+		s.queue.leave(p.source, p.bytes)
 		g.settle(p, ErrClosed)
 		return
 	}
-	s.queue = append(s.queue, p)
+	s.queue.add(p)
 	if !s.busy {
 		s.busy = true
 		g.running.Go(func() { g.run(p.shard) })
@@ -170,6 +199,7 @@ func (g *Group) run(n int) {
 		}
 		s.last = time.Now()
 		queued, err := g.flush(n, parts)
+		s.leave(parts...)
 		for _, p := range parts {
 			if queued {
 				p.ticket.queued.Store(true)
@@ -193,26 +223,28 @@ func (g *Group) linger(last time.Time) {
 	}
 }
 
-// take takes a flush's parts from the queue. Those of requests that have gone
-// are dropped: their clients send them again.
+// take takes a flush's parts from the queue, by turns. Those of requests that have
+// gone are dropped: their clients send them again.
 func (g *Group) take(s *shard) []part {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var taken []part
-	readings, size, n := 0, int64(0), 0
-	for ; n < len(s.queue); n++ {
-		p := s.queue[n]
+	readings, size := 0, int64(0)
+	for next := s.queue.next(); next != nil; next = s.queue.next() {
+		p := *next
 		if p.ticket.over() {
+			s.queue.drop()
+			s.queue.leave(p.source, p.bytes)
 			g.settle(p, context.Canceled)
 			continue
 		}
 		if len(taken) > 0 && (readings+len(p.readings) > g.cfg.FlushReadings || size+p.bytes > g.cfg.FlushBytes) {
 			break
 		}
+		s.queue.shift()
 		taken = append(taken, p)
 		readings, size = readings+len(p.readings), size+p.bytes
 	}
-	s.drop(n)
 	return taken
 }
 

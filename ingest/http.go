@@ -60,7 +60,11 @@ func deviceOf(c echo.Context) (string, error) {
 
 // post takes a body and answers with a verdict on its readings.
 func (in *Ingest) post(c echo.Context, device string) error {
-	if err := in.authoriseDevice(c.Request().Context(), device); err != nil {
+	ctx, header := c.Request().Context(), c.Response().Header()
+	if err := in.authoriseDevice(ctx, device); err != nil {
+		return err
+	}
+	if err := in.usedUp(ctx, header, device); err != nil {
 		return err
 	}
 	memory := in.room.body()
@@ -69,13 +73,17 @@ func (in *Ingest) post(c echo.Context, device string) error {
 	if err != nil {
 		return err
 	}
-	ctx := withTrace(c.Request().Context(), c.Request().Header.Get(traceHeader))
-	queued, err := in.take(ctx, batch)
+	ctx = withTrace(ctx, c.Request().Header.Get(traceHeader))
+	queued, charge, err := in.take(ctx, batch)
 	if forbidden := (*forbiddenError)(nil); errors.As(err, &forbidden) {
 		return forbidden.answer()
 	}
 	if err != nil {
 		return explainStore(err)
+	}
+	charge.announce(header)
+	if charge.refused > 0 && len(batch.Readings) == 0 {
+		return overRate(charge.rate, charge.tight)
 	}
 	return c.JSON(verdict(batch, queued))
 }
@@ -94,7 +102,7 @@ func (in *Ingest) decode(r *http.Request, device string, memory *body) (*wire.Ba
 		return nil, explainStore(ErrFull)
 	}
 	encoding := r.Header.Values("Content-Encoding")
-	body, err := wire.Body(r.Body, joinHeader(encoding), wire.Limits{Sent: in.cfg.MaxBody, Decoded: in.cfg.MaxDecoded})
+	body, err := wire.Body(r.Body, joinHeader(encoding), wire.Limits{Sent: in.cfg.MaxBody, Decoded: in.cfg.MaxDecoded, Hold: memory.hold})
 	if err != nil {
 		return nil, explainBody(err)
 	}

@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"sluice/access/limit"
 	"sluice/engine"
 	"sluice/telemetry"
 	"sluice/telemetry/wire"
@@ -28,10 +30,12 @@ type Config struct {
 	// DecodeBytes (default 128 MiB) bounds the memory of the bodies that are
 	// decoded at the same time; one alone may take more.
 	DecodeBytes int64
-	Group       GroupConfig
 	// Devices judges, for the request that a context is of, of which devices it may
 	// bring readings: nil, or why not. Default: everybody may of all.
 	Devices func(ctx context.Context) func(device string) *telemetry.Refusal
+	// Rate is what each device may send; nil: as much as it likes.
+	Rate  *limit.Rate
+	Group GroupConfig
 }
 
 func (c Config) withDefaults() Config {
@@ -62,6 +66,8 @@ type Ingest struct {
 	floor func() int64
 	names *nameBound
 	room  room
+
+	refused atomic.Int64 // readings over a rate; a call that was refused unread counts as one
 }
 
 // New makes an Ingest. The store need not be there yet: as long as it fails, the
@@ -86,6 +92,10 @@ func (in *Ingest) Register(g interface {
 	g.DELETE("/api/v1/devices/:deviceId", in.DeleteDevice)
 }
 
+// Refused counts the readings that were over their devices' rates. A call that was
+// refused before its body was read counts as one.
+func (in *Ingest) Refused() int64 { return in.refused.Load() }
+
 // Close makes what waits durable and refuses what comes later, see Group.Close.
 func (in *Ingest) Close(ctx context.Context) error { return in.group.Close(ctx) }
 
@@ -99,15 +109,18 @@ func (in *Ingest) options(device string) wire.Options {
 	}
 }
 
-// take makes the acceptable readings of a batch durable; queued, if some of them
-// are so in the queue.
-func (in *Ingest) take(ctx context.Context, b *wire.Batch) (queued bool, err error) {
+// take makes the acceptable readings of a batch durable, as many as their devices'
+// rates let through; queued, if some of them are so in the queue. A *forbiddenError
+// if whoever sent it may bring none of them.
+func (in *Ingest) take(ctx context.Context, b *wire.Batch) (queued bool, c charge, err error) {
 	if err := in.authorise(ctx, b); err != nil {
-		return false, err
+		return false, c, err
 	}
 	b.Refuse(in.names.checker())
+	c = limitBatch(in.rateFor(ctx), b)
+	in.refused.Add(int64(c.refused))
 	if len(b.Readings) == 0 {
-		return false, nil
+		return false, c, nil
 	}
 	b.Stamp(in.clock.Take(len(b.Readings)))
 	ctx, cancel := context.WithTimeout(ctx, in.cfg.Deadline)
@@ -117,7 +130,10 @@ func (in *Ingest) take(ctx context.Context, b *wire.Batch) (queued bool, err err
 		in.refuseOld(b)
 		queued, err = in.put(ctx, b) // with the same stamps: what is durable already stays as it is
 	}
-	return queued, err
+	if err != nil && !errors.Is(err, context.Canceled) { // who hangs up does not get readings for nothing: they may be durable yet
+		c.back(b)
+	}
+	return queued, c, err
 }
 
 // put makes readings durable and takes back those that the store refuses.

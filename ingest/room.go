@@ -35,6 +35,15 @@ func (b *body) take(n int) bool {
 	return used <= b.room.most || used == b.held
 }
 
+// hold takes memory that is not of text; ErrFull if there is none.
+func (b *body) hold(n int64) error {
+	b.held += n
+	if used := b.room.used.Add(n); used > b.room.most && used != b.held {
+		return ErrFull
+	}
+	return nil
+}
+
 // free gives all of it back.
 func (b *body) free() {
 	b.room.used.Add(-b.held)

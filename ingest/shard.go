@@ -14,7 +14,7 @@ import (
 // shard is the queue of a shard.
 type shard struct {
 	mu     sync.Mutex
-	queue  []part
+	queue  turns
 	busy   bool // a goroutine flushes it
 	closed bool
 	last   time.Time // when its last flush began; the goroutine's
@@ -24,7 +24,7 @@ type shard struct {
 func (s *shard) rest() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.busy = len(s.queue) > 0
+	s.busy = !s.queue.empty()
 	return !s.busy
 }
 
@@ -34,11 +34,13 @@ func (s *shard) close() {
 	s.closed = true
 }
 
-// drop drops the first n parts.
-func (s *shard) drop(n int) {
-	left := copy(s.queue, s.queue[n:])
-	clear(s.queue[left:])
-	s.queue = s.queue[:left]
+// leave is the end of parts that waited: there is room again for their sources.
+func (s *shard) leave(parts ...part) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range parts {
+		s.queue.leave(p.source, p.bytes)
+	}
 }
 
 // part is what a request has for one shard and one flush.
@@ -46,6 +48,8 @@ type part struct {
 	shard    int
 	readings []telemetry.Reading
 	bytes    int64
+	cost     int64 // what it takes of a flush: of FlushBytes, or so many of FlushReadings
+	source   *source
 	ticket   *ticket
 }
 
@@ -82,7 +86,7 @@ func sizeOf(r *telemetry.Reading) int64 {
 	return int64(n)
 }
 
-// split cuts a request's readings into parts, none larger than a flush, in
+// split cuts a request's readings into parts, none larger than a turn, in
 // their order within each shard.
 func (g *Group) split(readings []telemetry.Reading) []part {
 	shards, counts := g.assign(readings)
@@ -120,17 +124,35 @@ func (g *Group) assign(readings []telemetry.Reading) (shards []int32, counts []i
 	return shards, counts
 }
 
-// cut appends a shard's readings to parts.
+// turnsOfFlush is how many turns fill a flush. The more there are, the more sources
+// find room in the next one, and the more parts a large request has.
+const turnsOfFlush = 8
+
+// quantum is the cost that a source may have flushed in a turn.
+func (c *GroupConfig) quantum() int64 {
+	return max(c.FlushBytes/turnsOfFlush, c.readingCost())
+}
+
+// readingCost is the least cost of a reading: a flush is full with FlushReadings,
+// however small they are.
+func (c *GroupConfig) readingCost() int64 { return c.FlushBytes / int64(c.FlushReadings) }
+
+// cut appends a shard's readings to parts. One that alone costs more than a turn is
+// a part of its own.
 func (g *Group) cut(parts []part, n int, readings []telemetry.Reading) []part {
 	p, start := part{shard: n}, 0
+	quantum, least := g.cfg.quantum(), g.cfg.readingCost()
 	for i := range readings {
 		size := sizeOf(&readings[i])
-		if i > start && (i-start >= g.cfg.FlushReadings || p.bytes+size > g.cfg.FlushBytes) {
+		cost := max(p.bytes+size, int64(i+1-start)*least)
+		if i > start && cost > quantum {
 			p.readings = readings[start:i]
 			parts = append(parts, p)
 			p, start = part{shard: n}, i
+			cost = max(size, least)
 		}
 		p.bytes += size
+		p.cost = cost
 	}
 	p.readings = readings[start:]
 	return append(parts, p)

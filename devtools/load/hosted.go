@@ -100,7 +100,7 @@ func (b *bench) startHost(mode host.Mode, hubs *host.Hubs, env ...string) (*host
 	}
 	h, err := host.Start(b.ctx, host.Options{
 		Root: root, Mode: mode, Environ: service.Environ(), Output: func(host.Line) {}, Hubs: hubs,
-		Settings: slices.Concat(settings, env, []string{"AZURE_FUNCTIONS_ENVIRONMENT=Development", "AzureWebJobsDisableHomepage=true"}),
+		Settings: slices.Concat([]string{service.NoRate}, settings, env, []string{"AZURE_FUNCTIONS_ENVIRONMENT=Development", "AzureWebJobsDisableHomepage=true"}),
 	})
 	if err != nil {
 		return nil, err

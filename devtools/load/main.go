@@ -51,6 +51,7 @@ var scenarios = []scenario{
 	{embedded, "start", "exec to the first answer, on a store of a million readings", (*bench).start},
 	{embedded, "history", "a day of a device by how much history it has", (*bench).history},
 	{embedded, "disk", "bytes on disk a reading, NAB recordings and a fleet", (*bench).disk},
+	{embedded, "fair", "100 devices within their limits beside one at 50 times its own, and without it", (*bench).fair},
 	{onAzurite, "ingest", "bodies of 500 readings of 500 devices, 16 connections, beside Azurite's own rows a second", (*bench).ingest},
 	{onAzurite, "paced", "10,000 devices that send a reading a minute in a request each, SLUICE_LINGER=100ms", (*bench).paced},
 	{onAzurite, "day", "a day of a device by how much history it has", (*bench).dayOnTables},

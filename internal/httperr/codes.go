@@ -29,6 +29,9 @@ const (
 	HeaderTooLarge   = "header_too_large"    // of the request
 	UnsupportedType  = "unsupported_media_type"
 	UnsupportedCode  = "unsupported_encoding" // of the content
+	CrossOrigin      = "cross_origin"         // a web page of another site would change something
+	RateLimited      = "rate_limited"         // a device sends more than it may; nothing was taken
+	TooManyCalls     = "too_many_calls"       // of one credential are under way
 	Overloaded       = "overloaded"           // a queue is full; nothing was taken
 	Unavailable      = "unavailable"          // the store does not answer
 	Throttled        = "throttled"            // the store takes no more at the moment
@@ -65,6 +68,9 @@ var statuses = map[string]int{
 	HeaderTooLarge:   http.StatusRequestHeaderFieldsTooLarge,
 	UnsupportedType:  http.StatusUnsupportedMediaType,
 	UnsupportedCode:  http.StatusUnsupportedMediaType,
+	CrossOrigin:      http.StatusForbidden,
+	RateLimited:      http.StatusTooManyRequests,
+	TooManyCalls:     http.StatusTooManyRequests,
 	Overloaded:       http.StatusServiceUnavailable,
 	Unavailable:      http.StatusServiceUnavailable,
 	Throttled:        http.StatusServiceUnavailable,
@@ -85,5 +91,6 @@ var codes = map[int]string{
 	http.StatusRequestEntityTooLarge:       BodyTooLarge,
 	http.StatusRequestHeaderFieldsTooLarge: HeaderTooLarge,
 	http.StatusUnsupportedMediaType:        UnsupportedType,
+	http.StatusTooManyRequests:             RateLimited,
 	http.StatusServiceUnavailable:          Unavailable,
 }

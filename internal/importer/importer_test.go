@@ -149,6 +149,24 @@ func TestTriesAgain(t *testing.T) {
 	}
 }
 
+// A body with more of a device than its rate ever lets through at once is sent in
+// halves until it does.
+func TestMoreThanARate(t *testing.T) {
+	s := newService(t)
+	s.fault = func(w http.ResponseWriter, _ int, lines []string) bool {
+		if len(lines) <= 5 {
+			return false
+		}
+		w.Header().Set("Retry-After", "1")
+		fmt.Fprintf(w, `{"accepted":5,"rejected":%d,"errors":[{"index":5,"code":"rate_limited","message":"m","retryable":true}]}`, len(lines)-5)
+		return true
+	}
+	sum, err := Run(t.Context(), config(s, wrote(t, 10, 1)))
+	if _, all := numbers(t, s.taken); err != nil || sum.Accepted != 10 || sum.Rejected != 0 || len(all) != 10 {
+		t.Error(sum, err, len(all))
+	}
+}
+
 func TestObeysRetryAfter(t *testing.T) {
 	s := newService(t)
 	var asked time.Time

@@ -46,7 +46,7 @@ type sender struct {
 	base    string
 	target  string
 	giveUp  time.Duration
-	token   string // "": none
+	token   string       // "": none
 	waiting func(string) // is told why a batch is tried again
 }
 
@@ -92,6 +92,10 @@ func (s *sender) send(ctx context.Context, body []byte) (verdict, error) {
 		if again == nil {
 			return v, err
 		}
+		if again.partly && try > 0 {
+			// It came when it was asked to and was too much even so: halves of it will not be.
+			return verdict{}, fmt.Errorf("%w: %w", errTooLarge, again.reason)
+		}
 		pause := again.pause(try)
 		if time.Now().Add(pause).After(deadline) {
 			return verdict{}, fmt.Errorf("given up after %v: %w", s.giveUp, again.reason)
@@ -109,6 +113,7 @@ func (s *sender) send(ctx context.Context, body []byte) (verdict, error) {
 type retry struct {
 	reason error
 	after  time.Duration // what the service asked for; 0: nothing
+	partly bool          // some of the body was taken
 }
 
 func (r *retry) pause(try int) time.Duration {
@@ -116,7 +121,7 @@ func (r *retry) pause(try int) time.Duration {
 		return r.after
 	}
 	pause := min(firstPause<<min(try, 10), maxPause)
-	return pause/2 + rand.N(pause/2+1)
+	return pause/2 + rand.N(pause/2+1) //nolint:gosec // how long a pause is, is no secret
 }
 
 func (s *sender) post(ctx context.Context, body []byte) (verdict, *retry, error) {
@@ -152,11 +157,14 @@ func judge(answer *http.Response, text []byte) (verdict, *retry, error) {
 	case status == http.StatusRequestEntityTooLarge:
 		return v, nil, fmt.Errorf("%w: %w", errTooLarge, reason)
 	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status >= 500:
-		return v, &retry{reason, retryAfter(answer, time.Now())}, nil
+		return v, &retry{reason: reason, after: retryAfter(answer, time.Now())}, nil
 	case parsed && v.Error == nil && (status == http.StatusOK || status == http.StatusAccepted || status == http.StatusBadRequest):
 		for _, e := range v.Errors {
 			if e.Retryable {
-				return v, &retry{fmt.Errorf("%s: %s", e.Code, e.Message), max(retryAfter(answer, time.Now()), time.Second)}, nil
+				return v, &retry{
+					reason: fmt.Errorf("%s: %s", e.Code, e.Message),
+					after:  max(retryAfter(answer, time.Now()), time.Second), partly: v.Accepted > 0,
+				}, nil
 			}
 		}
 		return v, nil, nil

@@ -100,7 +100,7 @@ func (s *state) write() error {
 		return err
 	}
 	next := s.path + ".new"
-	if err := os.WriteFile(next, append(text, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(next, append(text, '\n'), 0o600); err != nil {
 		return err
 	}
 	return os.Rename(next, s.path)

@@ -56,6 +56,13 @@ type Settings struct {
 	Consume       Consumer `env:"SLUICE_CONSUME" takes:"trigger (the Functions host reads the Event Hub), self (this process) or off"`
 	ConsumerGroup string   `env:"SLUICE_CONSUMER_GROUP" envDefault:"$Default" takes:"the name of a consumer group: $Default, or 1 to 50 letters, digits, dots, hyphens and underscores"`
 
+	// DeviceRate is readings a second; 0: no limit.
+	DeviceRate int     `env:"SLUICE_DEVICE_RATE" envDefault:"1000" takes:"a whole number of readings a second from 1 to 1000000, or 0: no limit"`
+	CORS       Origins `env:"SLUICE_CORS" takes:"origins of web pages, such as https://dash.example.com, each once, with commas between them; or * for all"`
+	// TLSCert and TLSKey are files; both are set or none.
+	TLSCert string `env:"SLUICE_TLS_CERT" takes:"a file with a certificate and its chain, PEM"`
+	TLSKey  string `env:"SLUICE_TLS_KEY" takes:"a file with the certificate's private key, PEM"`
+
 	// HostPort is the port that the Functions host gives: set, the process runs
 	// under it.
 	HostPort    int    `env:"FUNCTIONS_CUSTOMHANDLER_PORT" takes:"a port from 1 to 65535"`
@@ -67,10 +74,6 @@ type Settings struct {
 // A value that says what is true today anyway is let through.
 var later = []struct{ name, truth string }{
 	{"SLUICE_ROLLUP_RETENTION", ""},
-	{"SLUICE_CORS", ""},
-	{"SLUICE_DEVICE_RATE", "0"},
-	{"SLUICE_TLS_CERT", ""},
-	{"SLUICE_TLS_KEY", ""},
 	{"SLUICE_LP_DEVICE", ""},
 	{"SLUICE_LP_TAGS", ""},
 }
@@ -157,6 +160,7 @@ func parse(s *Settings, set map[string]string) (problems []string) {
 			reflect.TypeFor[Age]():           func(v string) (any, error) { return ParseAge(v) },
 			reflect.TypeFor[Size]():          func(v string) (any, error) { return ParseSize(v) },
 			reflect.TypeFor[Targets]():       func(v string) (any, error) { return ParseTargets(v) },
+			reflect.TypeFor[Origins]():       func(v string) (any, error) { return ParseOrigins(v) },
 		},
 	})
 	wrong := map[string]bool{}
@@ -208,6 +212,7 @@ func (s *Settings) inRange() map[string]bool {
 		"MaxInflight": s.MaxInflight == 0 || within(s.MaxInflight, MiB, 1024*GiB),
 		"Memory":      s.Memory == 0 || within(s.Memory, 64*MiB, 16*1024*GiB),
 		"HostPort":    within(s.HostPort, 0, math.MaxUint16),
+		"DeviceRate":  within(s.DeviceRate, 0, 1_000_000),
 
 		"Auth":     s.Auth == AuthOn || s.Auth == AuthOff || s.Auth == AuthOffKnown,
 		"Keys":     true, // the room of access reads them
@@ -238,6 +243,7 @@ func (s *Settings) contradictions(set map[string]string) (problems []string) {
 		problems = append(problems, fmt.Sprintf("SLUICE_MAX_DECODED=%s: takes at least SLUICE_MAX_BODY, which is %s", quoted(set["SLUICE_MAX_DECODED"]), s.MaxBody))
 	}
 	problems = append(problems, s.accessContradictions()...)
+	problems = append(problems, s.webContradictions()...)
 	return append(problems, s.hubContradictions(set)...)
 }
 
@@ -247,6 +253,7 @@ func (s *Settings) odd(set map[string]string) (warnings []string) {
 		warnings = append(warnings, "SLUICE_DATA: ignored, as SLUICE_TABLES is set and the store is there")
 	}
 	warnings = append(warnings, s.hubOdd(set)...)
+	warnings = append(warnings, s.webOdd()...)
 	return append(warnings, s.accessOdd()...)
 }
 

@@ -25,7 +25,7 @@ func TestDefaults(t *testing.T) {
 	want := Settings{
 		Data: "./data", Addr: "127.0.0.1:8080", Shards: 8, Merge: 30 * time.Second, Lateness: time.Hour,
 		Retention: Age(90 * 24 * time.Hour), MaxBody: 4 << 20, MaxDecoded: 16 << 20, MaxMetrics: 1000, Auth: AuthOff, Log: slog.LevelInfo,
-		Consume: BySelf, ConsumerGroup: "$Default",
+		Consume: BySelf, ConsumerGroup: "$Default", DeviceRate: 1000,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -79,7 +79,7 @@ func TestWrong(t *testing.T) {
 		"SLUICE_TABLES=,", "SLUICE_TABLES=a,", "SLUICE_TABLES= ", "SLUICE_TABLES=a, b,a", "SLUICE_EVENTHUB=x",
 		"SLUICE_EVENTHUB_NAME=telemetry", "SLUICE_EVENTHUB_NAME=a/b", "SLUICE_EVENTHUB_NAME=-", "SLUICE_CONSUME=self", "SLUICE_CONSUME=on", "SLUICE_CONSUME=Trigger",
 		"SLUICE_CONSUMER_GROUP=a b", "SLUICE_CONSUMER_GROUP=$default2", "SLUICE_CONSUMER_GROUP=" + strings.Repeat("g", 51), "SLUICE_CONSUMER_GROUP=größe",
-		"SLUICE_TLS_CERT=x", "SLUICE_DEVICE_RATE=1000", "SLUICE_ROLLUP_RETENTION=5y", "SLUICE_CORS=*", "SLUICE_LP_TAGS=site",
+		"SLUICE_TLS_CERT=x", "SLUICE_ROLLUP_RETENTION=5y", "SLUICE_LP_TAGS=site",
 	} {
 		name, _, _ := strings.Cut(e, "=")
 		var problems Problems

@@ -41,7 +41,7 @@ const tablePrefixLen = 1 + 8
 // Partitions have no zero bytes, bounds of ranges may.
 func appendPartition(b []byte, partition string) []byte {
 	for {
-		i := bytes.IndexByte(unsafe.Slice(unsafe.StringData(partition), len(partition)), 0)
+		i := bytes.IndexByte(unsafe.Slice(unsafe.StringData(partition), len(partition)), 0) //nolint:gosec // the text is only read, while this function has it
 		if i < 0 {
 			return append(b, partition...)
 		}

@@ -12,6 +12,9 @@ import (
 type Limits struct {
 	Sent    int64 // as sent
 	Decoded int64 // decompressed, also between two compressions
+	// Hold, if not nil, is asked for the memory of a decoder before that takes it,
+	// which it does at the word of some bytes of a body. Its error is Body's.
+	Hold func(bytes int64) error
 }
 
 // Stream is a body without its compression. Reading it fails with an *Error
@@ -48,12 +51,12 @@ func Body(r io.Reader, contentEncoding string, limits Limits) (*Stream, error) {
 	s := &Stream{}
 	s.push(&capped{r: r, limit: limits.Sent, sent: true}, nil)
 	for i := len(encodings) - 1; i >= 0; i-- {
-		if err := s.undo(encodings[i], limits.Decoded); err != nil {
+		if err := s.undo(encodings[i], limits); err != nil {
 			s.Close()
 			return nil, err
 		}
 	}
-	if err := s.undoUnlabelled(limits.Decoded); err != nil {
+	if err := s.undoUnlabelled(limits); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -89,7 +92,7 @@ func (s *Stream) push(r io.Reader, d *decompressor) {
 }
 
 // undo takes off the compression that the header says lies on top.
-func (s *Stream) undo(encoding string, limit int64) error {
+func (s *Stream) undo(encoding string, limits Limits) error {
 	actual, err := s.magic()
 	if err != nil {
 		return err
@@ -100,11 +103,11 @@ func (s *Stream) undo(encoding string, limit int64) error {
 	case encoding != "deflate":
 		return refuse(Corrupt, "Content-Encoding says %s, but the body does not begin as %s does", encoding, encoding)
 	}
-	return s.decompress(encoding, limit)
+	return s.decompress(encoding, limits)
 }
 
 // undoUnlabelled takes off what the header does not tell.
-func (s *Stream) undoUnlabelled(limit int64) error {
+func (s *Stream) undoUnlabelled(limits Limits) error {
 	for {
 		actual, err := s.magic()
 		if err != nil || actual == "" {
@@ -113,14 +116,23 @@ func (s *Stream) undoUnlabelled(limit int64) error {
 		if len(s.layers) > maxLayers {
 			return refuse(Corrupt, "body has more than %d compressions", maxLayers)
 		}
-		if err := s.decompress(actual, limit); err != nil {
+		if err := s.decompress(actual, limits); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *Stream) decompress(encoding string, limit int64) error {
-	d, err := newDecompressor(encoding, s.out, limit)
+func (s *Stream) decompress(encoding string, limits Limits) error {
+	window := zstdSmall
+	if encoding == "zstd" {
+		window = windowOf(s.out)
+	}
+	if limits.Hold != nil {
+		if err := limits.Hold(memoryOf(encoding, window)); err != nil {
+			return err
+		}
+	}
+	d, err := newDecompressor(encoding, s.out, limits.Decoded, window)
 	if err != nil {
 		return err
 	}

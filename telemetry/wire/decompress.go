@@ -16,11 +16,49 @@ import (
 // section 3.1.1.1.2 tells every decoder to support.
 const maxWindow = 8 << 20
 
+// zstdWindow is the most memory that a decoder takes at the word of a frame. A body
+// has one of its first frame's size: later frames may ask for no more, so that what
+// they take is known before.
+type zstdWindow int
+
+const (
+	zstdSmall zstdWindow = 2 << 20
+	zstdLarge zstdWindow = maxWindow
+)
+
+// windowOf reads what the first frame asks for. One that cannot be read is left to
+// the decoder, which says what is wrong.
+func windowOf(r *bufio.Reader) zstdWindow {
+	head, _ := r.Peek(zstd.HeaderMaxSize)
+	var h zstd.Header
+	if err := h.Decode(head); err != nil || h.Skippable {
+		return zstdLarge
+	}
+	size := h.WindowSize
+	if h.SingleSegment {
+		size = h.FrameContentSize
+	}
+	if size > uint64(zstdSmall) {
+		return zstdLarge
+	}
+	return zstdSmall
+}
+
+// memoryOf is what a decoder takes besides the text that it gives: windows, tables,
+// a block.
+func memoryOf(encoding string, window zstdWindow) int64 {
+	if encoding == "zstd" {
+		return int64(window) + 256<<10
+	}
+	return 64 << 10
+}
+
 // decompressor undoes one compression with a pooled decoder.
 type decompressor struct {
 	capped
 	decoder  io.Reader
 	encoding string
+	window   zstdWindow
 	source   *bufio.Reader
 	pool     *sync.Pool
 }
@@ -29,21 +67,24 @@ var (
 	gzips  = sync.Pool{New: func() any { return new(gzip.Reader) }}
 	zlibs  sync.Pool // of readers made with a header: there are no empty ones
 	flates = sync.Pool{New: func() any { return flate.NewReader(nil) }}
-	zstds  = sync.Pool{New: newZstd}
+	zstds  = map[zstdWindow]*sync.Pool{zstdSmall: poolOf(zstdSmall), zstdLarge: poolOf(zstdLarge)}
 )
 
-func newZstd() any {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxWindow(maxWindow))
-	if err != nil {
-		panic("zstd decoder's options: " + err.Error()) // they are constants
-	}
-	return d
+func poolOf(window zstdWindow) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(uint64(window)))
+		if err != nil {
+			panic("zstd decoder's options: " + err.Error()) // they are constants
+		}
+		return d
+	}}
 }
 
-// newDecompressor begins to undo a compression of r, up to limit bytes.
-func newDecompressor(encoding string, r *bufio.Reader, limit int64) (*decompressor, error) {
-	d := &decompressor{encoding: encoding, source: r}
+// newDecompressor begins to undo a compression of r, up to limit bytes; of zstd,
+// one whose frames ask for at most window.
+func newDecompressor(encoding string, r *bufio.Reader, limit int64, window zstdWindow) (*decompressor, error) {
+	d := &decompressor{encoding: encoding, window: window, source: r}
 	var err error
 	switch encoding {
 	case "gzip":
@@ -51,8 +92,8 @@ func newDecompressor(encoding string, r *bufio.Reader, limit int64) (*decompress
 		d.decoder, d.pool = z, &gzips
 		err = z.Reset(r)
 	case "zstd":
-		z := zstds.Get().(*zstd.Decoder)
-		d.decoder, d.pool = z, &zstds
+		z := zstds[window].Get().(*zstd.Decoder)
+		d.decoder, d.pool = z, zstds[window]
 		err = z.Reset(r)
 	default:
 		err = d.deflate(r)
@@ -124,6 +165,9 @@ func (d *decompressor) explain(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return refuse(Corrupt, "body ends in the middle of its %s data", d.encoding)
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrWindowSizeTooSmall):
+		if d.window < zstdLarge {
+			return refuse(Corrupt, "body has a zstd frame with a window over %d bytes after one with less: begin with the largest, or compress it as one", d.window)
+		}
 		return refuse(Corrupt, "body needs a zstd window over %d bytes: compress it with a smaller one", maxWindow)
 	default:
 		return refuse(Corrupt, "body is not %s: %v", d.encoding, err)

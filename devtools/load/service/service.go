@@ -45,18 +45,22 @@ type Process struct {
 	ended chan struct{}
 	err   error // of Wait, once ended is closed
 
-	mu   sync.Mutex
-	log  []string
-	errs []string
+	secrets []string // that it was given
+
+	mu    sync.Mutex
+	log   []string
+	errs  []string
+	leaks []string // lines with one of the secrets
 }
 
 // Start runs binary on a free port of loopback over the folder data and waits
-// until it listens (its store may still be opening: requests wait for it). env
-// are settings ("NAME=value") on top of an environment without any of ours.
+// until it listens (its store may still be opening: requests wait for it). Devices
+// have no rate. env are settings ("NAME=value") on top of an environment without any of ours.
 func Start(binary, data string, env ...string) (*Process, error) {
 	p := &Process{Data: data, cmd: exec.Command(binary), ended: make(chan struct{})}
-	p.cmd.Env = append(Environ(), "SLUICE_DATA="+data, "SLUICE_ADDR=127.0.0.1:0")
+	p.cmd.Env = append(Environ(), "SLUICE_DATA="+data, "SLUICE_ADDR=127.0.0.1:0", NoRate)
 	p.cmd.Env = append(p.cmd.Env, env...)
+	p.secrets = SecretsOf(env)
 	p.cmd.SysProcAttr = attributes()
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -76,6 +80,10 @@ func Start(binary, data string, env ...string) (*Process, error) {
 	}()
 	return p, p.await(listening)
 }
+
+// NoRate is what lets devices send as much as they like: those of a load or of a
+// test stand for more than they are.
+const NoRate = "SLUICE_DEVICE_RATE=0"
 
 // Environ is this process's environment without any setting of the service or of
 // the Functions host.
@@ -123,6 +131,9 @@ func (p *Process) keep(line string, isError bool) {
 	if isError && len(p.errs) < keptLines {
 		p.errs = append(p.errs, line)
 	}
+	if len(p.leaks) < keptLines && Shows(line, p.secrets) {
+		p.leaks = append(p.leaks, line)
+	}
 	if len(p.log) == keptLines {
 		p.log = slices.Delete(p.log, 0, 1)
 	}
@@ -141,6 +152,14 @@ func (p *Process) Errors() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.errs)
+}
+
+// Leaks returns the lines, of all that the process wrote, that show a secret of
+// its settings.
+func (p *Process) Leaks() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.leaks)
 }
 
 // Kill ends the process with SIGKILL and waits until it is gone.
