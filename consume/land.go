@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"runtime/debug"
 	"slices"
 	"sort"
@@ -74,7 +75,7 @@ func (c *Consumer) land(ctx context.Context, list []judged) (Result, error) {
 		shards[n] = append(shards[n], d)
 	}
 	for _, n := range slices.Sorted(maps.Keys(shards)) {
-		l := landing{Consumer: c, shard: n}
+		l := landing{Consumer: c, shard: n, floor: noFloor}
 		err := l.append(ctx, shards[n])
 		r.Appends += l.appends
 		if err != nil {
@@ -96,9 +97,14 @@ type landing struct {
 	*Consumer
 	shard   int
 	appends int
-	floor   int64     // what is older is refused; 0: nothing was
+	floor   int64     // what is older is refused
 	refused []Refuser // what else is
 }
+
+// noFloor is the floor where nothing was refused as too old. Nothing is below it:
+// times before 1970, which no ingest accepts, are for the store to refuse, not to be
+// passed over here.
+const noFloor = math.MinInt64
 
 // floors is how often the floor may rise in the course of one append.
 const floors = 4
@@ -219,7 +225,7 @@ func older(d *block.Device, floor int64) int {
 // takeBack judges the readings of an event that went to the shard by what became
 // of them.
 func (l *landing) takeBack(j *judged) {
-	if l.floor == 0 && len(l.refused) == 0 {
+	if l.floor == noFloor && len(l.refused) == 0 {
 		return
 	}
 	row := 0

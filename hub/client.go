@@ -146,14 +146,18 @@ var errSilent = errors.New("no answer in time")
 
 // call runs do, which the SDK may keep longer than ctx allows, and returns at
 // most after timeout. errSilent if that was it, the context's error if ctx ended
-// first.
+// first. A hub that answers is not away because more ask it than may at once (each
+// shard sends for itself): they wait for each other.
 func (h *Hub) call(ctx context.Context, timeout time.Duration, do func(context.Context) error) error {
 	inner, cancel := context.WithTimeout(ctx, timeout)
 	select {
 	case h.calls <- struct{}{}:
-	default:
+	case <-inner.Done():
 		cancel()
-		return fmt.Errorf("%w: %d calls are under way that do not end", ErrUnavailable, maxCalls)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: %w after %v: %d calls are under way that do not end", ErrUnavailable, errSilent, timeout, maxCalls)
 	}
 	done := make(chan error, 1)
 	go func() {

@@ -70,21 +70,32 @@ type consumption struct {
 	faults      faults
 }
 
-// run shares out partitions and reads them until ctx ends or the hub cannot be
-// asked for its partitions.
+// run shares out partitions and reads them until ctx ends, the hub cannot be
+// asked for its partitions, or the client hangs.
 func (c *consumption) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	running, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	client, err := c.hub.newConsumer(c.hub.cfg.ConsumerGroup)
 	if err != nil {
 		return err
 	}
-	defer c.hub.discard(func(ctx context.Context) { _ = client.Close(ctx) })
+	discard := sync.OnceFunc(func() {
+		c.hub.discard(func(ctx context.Context) { _ = client.Close(ctx) })
+	})
+	defer discard()
+	// What hangs holds locks of the client that know no context: only the end of its
+	// connection ends it.
+	hangs := func() {
+		end(fmt.Errorf("%w: %w for %v: a new connection is tried", ErrUnavailable, errSilent, c.patience()))
+		discard()
+	}
 	ids, err := c.hub.partitionIDs(ctx)
 	if err != nil {
 		return err
 	}
-	processor, err := azeventhubs.NewProcessor(client, &shelf{c, ctx}, &azeventhubs.ProcessorOptions{
+	s := newShelf(running, c, hangs)
+	defer s.done()
+	processor, err := azeventhubs.NewProcessor(client, s, &azeventhubs.ProcessorOptions{
 		LoadBalancingStrategy:       azeventhubs.ProcessorStrategyGreedy,
 		UpdateInterval:              c.hub.cfg.Claim,
 		PartitionExpirationDuration: c.hub.cfg.Expiry,
@@ -98,34 +109,46 @@ func (c *consumption) run(ctx context.Context) error {
 	budget := c.hub.cfg.ReadBytes / max(1, len(ids))
 	readers.Go(func() {
 		for {
-			partition := processor.NextPartitionClient(ctx)
+			partition := processor.NextPartitionClient(running)
 			if partition == nil {
 				return
 			}
-			readers.Go(func() { c.read(ctx, partition, budget) })
+			readers.Go(func() { c.read(running, partition, budget, hangs) })
 		}
 	})
-	err = processor.Run(ctx)
-	cancel()
+	err = processor.Run(running)
+	if running.Err() != nil && ctx.Err() == nil {
+		err = context.Cause(running)
+	}
+	end(nil)
 	readers.Wait()
 	return wrap(ctx, "share out partitions", err)
+}
+
+// patience is how long the client may take to open partitions, or longer than it
+// was told to wait for events. The SDK has no bound of its own there: a hub that
+// keeps one answer back would hang all partitions for ever.
+func (c *consumption) patience() time.Duration {
+	return 2*c.hub.cfg.Claim + 3*c.hub.cfg.AskTimeout
 }
 
 // pageEvents is how many events are handed on at once, at most.
 const pageEvents = 1000
 
-// patience is how many failures in a row a reader bears before its link is
-// opened anew.
-const patience = 5
+// maxFailures in a row a reader bears before its link is opened anew.
+const maxFailures = 5
 
-// read hands on a partition's events until it is somebody else's.
-func (c *consumption) read(ctx context.Context, partition *azeventhubs.ProcessorPartitionClient, budget int) {
+// read hands on a partition's events until it is somebody else's. It calls hangs
+// if the client does not come back.
+func (c *consumption) read(ctx context.Context, partition *azeventhubs.ProcessorPartitionClient, budget int, hangs func()) {
 	defer c.hub.discard(func(ctx context.Context) { _ = partition.Close(ctx) })
 	what := "reading partition " + partition.PartitionID()
 	pages := newPages(partition, budget, pageEvents)
 	var p pause
 	for ctx.Err() == nil {
-		events, err := pages.next(ctx, c.hub.cfg.Poll, pageEvents)
+		watch := time.AfterFunc(c.patience(), hangs)
+		events, err := pages.next(ctx, c.hub.cfg.AskTimeout, c.hub.cfg.Poll, pageEvents)
+		watch.Stop()
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -134,7 +157,7 @@ func (c *consumption) read(ctx context.Context, partition *azeventhubs.Processor
 			return
 		case err != nil:
 			c.faults.note(what, err)
-			if p.wait(ctx); p.n >= patience {
+			if p.wait(ctx); p.n >= maxFailures {
 				return
 			}
 			continue
@@ -168,7 +191,7 @@ type pause struct{ n int }
 
 const (
 	minPause = 100 * time.Millisecond
-	maxPause = 15 * time.Second
+	maxPause = 3 * time.Second // what waits is late by that when the store is back
 )
 
 func (p *pause) wait(ctx context.Context) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice/devtools/eventhubs"
+	"sluice/devtools/netfault"
 )
 
 // shelves are Checkpoints in memory, and what was handled.
@@ -349,4 +350,85 @@ func (f *failingPlaces) Places(ctx context.Context) ([]Place, error) {
 		return nil, errors.New("the store is away")
 	}
 	return f.shelves.Places(ctx)
+}
+
+// TestConsumeHangs has a hub that keeps its answers back, on connections that
+// live, just while partitions are opened: those answers never come, also when it
+// is well again.
+func TestConsumeHangs(t *testing.T) {
+	quick := func(cfg *Config) { cfg.AskTimeout = 500 * time.Millisecond }
+	t.Run("at the start", func(t *testing.T) {
+		at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{Partitions: 3})
+		log := &journal{}
+		s := &claimed{shelves: newShelves(), first: func() { must(t, at.Delay(ctxOf(t), time.Hour)) }}
+		feed(t, at, 20)
+		h := open(t, at, func(cfg *Config) { quick(cfg); cfg.Log = log.log() })
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = h.Consume(ctx, s, s.handle("one"))
+		}()
+		eventually(t, "it is noticed", func() bool { return log.count("sharing out partitions fails") == 1 })
+		must(t, at.Heal(ctxOf(t)))
+		eventually(t, "all is handled", s.hasAll(3, 20))
+		cancel()
+		<-done
+	})
+	t.Run("after a cut", func(t *testing.T) {
+		at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{Partitions: 3})
+		s := newShelves()
+		feed(t, at, 20)
+		h := open(t, at, quick)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = h.Consume(ctx, s, s.handle("one"))
+		}()
+		eventually(t, "all is handled", s.hasAll(3, 20))
+		must(t, at.Delay(ctxOf(t), time.Hour))
+		must(t, at.CutConnections(ctxOf(t)))
+		time.Sleep(time.Second) // several tries
+		must(t, at.Heal(ctxOf(t)))
+		feed(t, at, 20)
+		eventually(t, "all is handled again", s.hasAll(3, 40))
+		cancel()
+		<-done
+	})
+}
+
+// claimed calls first when partitions were claimed for the first time.
+type claimed struct {
+	*shelves
+	once  sync.Once
+	first func()
+}
+
+func (c *claimed) Claim(ctx context.Context, wanted []Owner) ([]Owner, error) {
+	c.once.Do(c.first)
+	return c.shelves.Claim(ctx, wanted)
+}
+
+// TestConsumeFarAway opens links anew where that takes much longer than a page
+// gathers.
+func TestConsumeFarAway(t *testing.T) {
+	at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{Partitions: 2})
+	h, proxy := through(t, at, func(cfg *Config) { cfg.AskTimeout = 20 * time.Second })
+	s := newShelves()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = h.Consume(ctx, s, s.handle("one"))
+	}()
+	feed(t, at, 5)
+	eventually(t, "all is handled", s.hasAll(2, 5))
+	must(t, proxy.Set(netfault.Slow))
+	must(t, at.CutConnections(ctxOf(t)))
+	feed(t, at, 5)
+	eventually(t, "all is handled again", s.hasAll(2, 10))
+	must(t, proxy.Set(netfault.Pass))
+	cancel()
+	<-done
 }

@@ -82,18 +82,34 @@ func newPages(from receiver, budget, most int) *pages {
 	return &pages{from: from, budget: budget, most: max(1, most), step: max(1, min(firstStep, budget/least)), largest: weight}
 }
 
-// next returns the next events, at most limit, that came within wait: as soon as
-// a page is full, else when wait is over. None is no error. An error that came
+// next returns the next events, at most limit: waits for the first, which may
+// take the opening of a link that was lost, and then gathers until the page is full
+// or the time for that is over. None within wait is no error. An error that came
 // after events is that of the next call.
-func (p *pages) next(ctx context.Context, wait time.Duration, limit int64) ([]Event, error) {
+func (p *pages) next(ctx context.Context, wait, gather time.Duration, limit int64) ([]Event, error) {
 	if err := p.failed; err != nil {
 		p.failed = nil
 		return nil, err
 	}
+	var first []Event
+	if gather < wait {
+		inner, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		var err error // of one, as all that are asked for are waited for
+		if first, err = p.receive(ctx, inner, 1); err != nil || len(first) == 0 {
+			return nil, err
+		}
+		wait = gather
+	}
+	return p.fill(ctx, wait, first, int(min(int64(p.most), limit)))
+}
+
+// fill adds to a page what comes within wait, until it has most events or is as
+// large as it may be.
+func (p *pages) fill(ctx context.Context, wait time.Duration, events []Event, most int) ([]Event, error) {
 	inner, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	var events []Event
-	most, left := int(min(int64(p.most), limit)), p.budget
+	left := p.budget - p.learn(events)
 	for len(events) < most && (left > 0 || len(events) == 0) {
 		asked := min(p.step, max(1, left/p.largest), most-len(events))
 		received, err := p.receive(ctx, inner, asked)
@@ -136,12 +152,17 @@ func (p *pages) learn(events []Event) (size int) {
 	if len(events) == 0 {
 		return 0
 	}
-	p.largest = 0
+	largest := 0
 	for i := range events {
 		n := len(events[i].Body) + weight
 		size += n
-		p.largest = max(p.largest, n)
+		largest = max(largest, n)
 	}
+	if len(events) == 1 {
+		p.largest = max(p.largest, largest) // one alone says little of those behind it
+		return size
+	}
+	p.largest = largest
 	p.step = max(1, min(p.step*2, p.budget/max(p.largest, least)))
 	return size
 }

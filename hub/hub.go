@@ -49,7 +49,7 @@ type Config struct {
 	// ReadBytes (32 MiB) is about how many bytes of events are in memory at once in
 	// one Read or, over all partitions, in Consume; never less than an event each.
 	ReadBytes int
-	// Poll (100 ms) is how long a page of events gathers. Claim (5 s) is how often
+	// Poll (100 ms) is how long a page of events gathers from its first on. Claim (5 s) is how often
 	// partitions are shared out, Expiry (30 s) after how long one is free whose owner
 	// is not heard of.
 	Poll, Claim, Expiry time.Duration

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -84,6 +85,27 @@ func TestCallsAreBounded(t *testing.T) {
 	}
 	<-h.calls
 	if _, err := h.Partition(ctxOf(t), "0"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSendsOfManyShards has more sends at once than calls may be under way: they
+// wait for each other, and the hub does not count as away.
+func TestSendsOfManyShards(t *testing.T) {
+	stand := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{Partitions: 1})
+	must(t, stand.Delay(ctxOf(t), 50*time.Millisecond))
+	h := open(t, stand, nil)
+	must(t, h.Send(ctxOf(t), "s00", [][]byte{[]byte("first")}, nil))
+	var sends sync.WaitGroup
+	for range 4 * maxCalls {
+		sends.Go(func() {
+			if err := h.Send(ctxOf(t), "s01", [][]byte{[]byte("body")}, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	sends.Wait()
+	if err := h.Away(); err != nil {
 		t.Error(err)
 	}
 }

@@ -93,7 +93,7 @@ func (h *Hub) readBy(ctx context.Context, w way, partition string, next *int64, 
 	}
 	pages := newPages(open, h.cfg.ReadBytes, max)
 	for *next < to {
-		events, err := pages.next(ctx, h.cfg.AskTimeout, to-*next)
+		events, err := pages.next(ctx, h.cfg.AskTimeout, h.cfg.AskTimeout, to-*next)
 		if err != nil {
 			return err
 		}

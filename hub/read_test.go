@@ -261,7 +261,7 @@ func TestPagesFit(t *testing.T) {
 	next := func(size int) (n int) {
 		t.Helper()
 		from.size, from.asked = size, 0
-		events, err := p.next(t.Context(), time.Second, 1<<40)
+		events, err := p.next(t.Context(), time.Second, time.Second, 1<<40)
 		must(t, err)
 		if from.asked > budget/least {
 			t.Errorf("%d events were asked for at once", from.asked)
@@ -284,10 +284,10 @@ func TestPagesFit(t *testing.T) {
 			t.Errorf("a page of %d events of %d bytes, want %d", n, c.size, c.want)
 		}
 	}
-	if events, _ := p.next(t.Context(), time.Second, 3); len(events) != 3 {
+	if events, _ := p.next(t.Context(), time.Second, time.Second, 3); len(events) != 3 {
 		t.Errorf("%d events, 3 are wanted", len(events))
 	}
-	if events, _ := newPages(from, 1, 0).next(t.Context(), time.Second, 100); len(events) != 1 {
+	if events, _ := newPages(from, 1, 0).next(t.Context(), time.Second, time.Second, 100); len(events) != 1 {
 		t.Errorf("without room for any: %d events", len(events))
 	}
 }
@@ -297,22 +297,22 @@ func TestPagesEnd(t *testing.T) {
 	broken := errors.New("broken")
 	from := &partitionOf{size: 10, n: 20, err: broken}
 	p := newPages(from, 4<<20, 1000)
-	if events, err := p.next(t.Context(), time.Second, 1000); err != nil || len(events) != 20 {
+	if events, err := p.next(t.Context(), time.Second, time.Second, 1000); err != nil || len(events) != 20 {
 		t.Errorf("%d events, %v", len(events), err)
 	}
-	if events, err := p.next(t.Context(), time.Second, 1000); !errors.Is(err, broken) || events != nil {
+	if events, err := p.next(t.Context(), time.Second, time.Second, 1000); !errors.Is(err, broken) || events != nil {
 		t.Errorf("%d events, %v", len(events), err)
 	}
 	from.n = 1
-	if events, err := p.next(t.Context(), time.Second, 1000); err != nil || len(events) != 1 {
+	if events, err := p.next(t.Context(), time.Second, time.Second, 1000); err != nil || len(events) != 1 {
 		t.Errorf("afterwards: %d events, %v", len(events), err)
 	}
 	from.n, from.err = 5, nil
 	p.failed = nil
-	if events, err := p.next(t.Context(), 10*time.Millisecond, 1000); err != nil || len(events) != 5 {
+	if events, err := p.next(t.Context(), 10*time.Millisecond, 10*time.Millisecond, 1000); err != nil || len(events) != 5 {
 		t.Errorf("those that came in time: %d events, %v", len(events), err)
 	}
-	if events, err := p.next(t.Context(), 10*time.Millisecond, 1000); err != nil || len(events) != 0 {
+	if events, err := p.next(t.Context(), 10*time.Millisecond, 10*time.Millisecond, 1000); err != nil || len(events) != 0 {
 		t.Errorf("none in time: %d events, %v", len(events), err)
 	}
 }
@@ -332,5 +332,20 @@ func TestReadSilence(t *testing.T) {
 	must(t, at.Trim(ctxOf(t), "0", 10))
 	if err := h.nothingLeft(ctxOf(t), "0", 5); err != nil {
 		t.Errorf("all have expired: %v", err)
+	}
+}
+
+// TestReadSilent rereads from a hub that keeps its answers back: that ends.
+func TestReadSilent(t *testing.T) {
+	at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{})
+	h := open(t, at, func(cfg *Config) { cfg.AskTimeout = 300 * time.Millisecond })
+	put(t, at, "0", 5)
+	must(t, at.Delay(ctxOf(t), time.Hour))
+	if got, err := read(t, h, "0", 0, 5, 10); !errors.Is(err, ErrUnavailable) || len(got) > 0 {
+		t.Errorf("%v, %v", got, err)
+	}
+	must(t, at.Heal(ctxOf(t)))
+	if got, err := read(t, h, "0", 0, 5, 10); err != nil || len(got) != 5 {
+		t.Errorf("afterwards: %v, %v", got, err)
 	}
 }

@@ -15,13 +15,26 @@ import (
 type shelf struct {
 	*consumption
 	running context.Context //nolint:containedctx // the processor's: at its end there is one try
+	// silent ends the processor if it does not ask for long. It asks, one question
+	// after the other, every Claim, and meanwhile opens what it got.
+	silent *time.Timer
 }
+
+// newShelf calls hangs when the processor is not heard of for the consumption's
+// patience. Whoever made it calls done when the processor has ended.
+func newShelf(running context.Context, c *consumption, hangs func()) *shelf {
+	return &shelf{c, running, time.AfterFunc(c.patience(), hangs)}
+}
+
+func (s *shelf) done() { s.silent.Stop() }
 
 // lastTry bounds the one try that is left at the end.
 const lastTry = 2 * time.Second
 
 func (s *shelf) try(ctx context.Context, do func(context.Context) error) error {
 	const what = "keeping who reads which partition"
+	s.silent.Stop() // it takes as long as the checkpoints are away
+	defer s.silent.Reset(s.patience())
 	var p pause
 	for {
 		if s.running.Err() != nil {

@@ -8,12 +8,14 @@ import (
 	"sync"
 	"time"
 
+	"sluice/consume/progress"
 	"sluice/devtools/azurite"
 	"sluice/devtools/eventhubs"
 	"sluice/devtools/host"
 	"sluice/devtools/load/counting"
 	"sluice/devtools/load/service"
 	"sluice/devtools/netfault"
+	"sluice/store/tables"
 )
 
 // Who consumes the hub.
@@ -30,8 +32,10 @@ type hubStack struct {
 	proxy  *counting.Proxy // before it
 	hubs   *eventhubs.Server
 	hub    eventhubs.Hub
-	front  *service.Process // takes HTTP
-	host   *host.Host       // nil: the front consumes
+	// progress is that of whoever consumes.
+	progress *progress.Store
+	front    *service.Process // takes HTTP
+	host     *host.Host       // nil: the front consumes
 }
 
 // hubPartitions is as many as the Basic tier's hub of the Bicep files has.
@@ -60,7 +64,13 @@ func (b *bench) startHub(consumer string, env ...string) (s *hubStack, err error
 	if s.hub, err = s.hubs.NewHub(b.ctx, eventhubs.HubOptions{Partitions: hubPartitions}); err != nil {
 		return s, err
 	}
-	env = append(env, "SLUICE_TABLES="+s.tables.Account().At(s.proxy.Address()).ConnectionString(), "SLUICE_EVENTHUB="+s.hub.ConnectionString())
+	account := s.tables.Account() // a fresh one each time
+	rows, err := tables.Open(account.ConnectionString(), tables.Options{})
+	if err != nil {
+		return s, err
+	}
+	s.progress = progress.New(rows, s.hub.Name, "$Default", time.Now)
+	env = append(env, "SLUICE_TABLES="+account.At(s.proxy.Address()).ConnectionString(), "SLUICE_EVENTHUB="+s.hub.ConnectionString())
 	consume := "SLUICE_CONSUME=" + bySelf
 	if consumer == byTrigger {
 		consume = "SLUICE_CONSUME=off"
@@ -247,7 +257,7 @@ func (b *bench) flood(s *hubStack, length time.Duration) (r flooding, err error)
 
 // measure runs a load on an idle stack until it is consumed.
 func (b *bench) measure(s *hubStack, post func() (int, error), sp *split) (r flooding, err error) {
-	if err := s.front.AwaitConsumed(b.ctx); err != nil {
+	if err := s.awaitConsumed(b.ctx); err != nil {
 		return r, err
 	}
 	s.proxy.Take()
@@ -261,7 +271,7 @@ func (b *bench) measure(s *hubStack, post func() (int, error), sp *split) (r flo
 		return r, err
 	}
 	r.posting = time.Since(started)
-	if err := s.front.AwaitConsumed(b.ctx); err != nil {
+	if err := s.awaitConsumed(b.ctx); err != nil {
 		return r, err
 	}
 	r.whole = time.Since(started)
@@ -459,12 +469,15 @@ func (b *bench) catchUpAt(s *hubStack, consumer string, rate float64) error {
 	}
 	fmt.Printf("| %s | %.0f | %s | %d | %.1f s | %.0f | %d |\n", consumer, float64(sp.queued)/posting.Seconds(), b.outage, waiting,
 		took.Seconds(), float64(waiting+has-had)/took.Seconds(), sp.direct)
-	return s.front.AwaitConsumed(b.ctx)
+	return s.awaitConsumed(b.ctx)
 }
 
 // waitingEvery is between two questions for what waits: each asks the hub and
 // the tables, and takes its share of what is measured.
 const waitingEvery = 200 * time.Millisecond
+
+// consumedEvery is between two looks whether all is consumed.
+const consumedEvery = 50 * time.Millisecond
 
 // usual is how many events wait at most while nothing is wrong.
 func (s *hubStack) usual(ctx context.Context, length time.Duration) (most int64, err error) {
@@ -494,19 +507,41 @@ func (s *hubStack) awaitUsual(ctx context.Context, usual int64) (first, had int6
 }
 
 // waiting is how many events of the hub are not consumed yet, and how many it
-// has had. Until the store can be asked none is known to be.
+// has had: hub and tables are asked themselves, past all proxies. The service's
+// own answer is up to 5 s old, which is a long time here.
 func (s *hubStack) waiting(ctx context.Context) (left, had int64, err error) {
-	if had, err = s.events(ctx); err != nil {
+	partitions, err := s.hub.Partitions(ctx)
+	if err != nil {
 		return 0, 0, err
 	}
-	status, err := s.front.Status(ctx)
-	switch {
-	case err != nil:
+	positions, err := s.progress.All(ctx)
+	if err != nil {
 		return 0, 0, err
-	case status.Consumption == nil:
-		return 0, 0, errors.New("the service has no hub")
-	case status.Consumption.Reason != "":
-		return had, had, nil
 	}
-	return status.Consumption.LagEvents, had, nil
+	consumed := map[string]int64{} // the next event's number
+	for _, p := range positions {
+		consumed[p.Partition] = p.Sequence + 1
+	}
+	for _, p := range partitions {
+		had += p.Next
+		left += max(0, p.Next-consumed[p.ID])
+	}
+	return left, had, nil
+}
+
+// awaitConsumed waits until no event waits.
+func (s *hubStack) awaitConsumed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	for {
+		left, _, err := s.waiting(ctx)
+		if err == nil && left == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(consumedEvery):
+		case <-ctx.Done():
+			return fmt.Errorf("wait until the hub is consumed: %d events wait: %w", left, errors.Join(err, ctx.Err()))
+		}
+	}
 }

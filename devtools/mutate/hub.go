@@ -116,4 +116,14 @@ var hubMutants = []mutant{
 		return err`}},
 		pkg: "./hub", test: "^TestConsumePlacesFail$",
 	},
+	{
+		name: "hub/hangs-for-ever", rule: "a hub that keeps one answer back does not end consuming",
+		edits: []edit{{"hub/consume.go", `return 2*c.hub.cfg.Claim + 3*c.hub.cfg.AskTimeout`, `return time.Hour`}},
+		pkg:   "./hub", test: "^TestConsumeHangs$",
+	},
+	{
+		name: "hub/opened-within-a-page", rule: "a lost link is opened anew, also where that takes longer than a page gathers",
+		edits: []edit{{"hub/consume.go", `pages.next(ctx, c.hub.cfg.AskTimeout, c.hub.cfg.Poll, pageEvents)`, `pages.next(ctx, c.hub.cfg.Poll, c.hub.cfg.Poll, pageEvents)`}},
+		pkg:   "./hub", test: "^TestConsumeFarAway$",
+	},
 }
