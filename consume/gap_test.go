@@ -278,8 +278,9 @@ func TestHubMadeAnew(t *testing.T) {
 			}
 			got := strings.Count(w.readings(), "b ")
 			if name == "just behind the former" {
-				// The call goes on where the former hub ended: nothing tells that it is
-				// another, until one is reread or redelivered.
+				// The host's call goes on where the former hub ended: nothing tells that it is
+				// another, until one is reread or redelivered. Alone this process begins with the
+				// last durable one, as "just at the former".
 				if got != 21 {
 					t.Errorf("%d readings of the new hub", got)
 				}

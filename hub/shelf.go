@@ -104,9 +104,11 @@ func (s *shelf) ClaimOwnership(ctx context.Context, wanted []azeventhubs.Ownersh
 	return won, err
 }
 
-// ListCheckpoints implements azeventhubs.CheckpointStore. A place beyond the
-// partition's end is that of a hub that was made anew: the service would refuse
-// it, so the partition is read from its beginning.
+// ListCheckpoints implements azeventhubs.CheckpointStore. A partition is read from
+// its last durable event on, which comes again: only by that whoever handles events
+// sees that the hub is another one, made anew, that has as many. A place beyond the
+// partition's end is that of such a hub, too: the service would refuse it, so the
+// partition is read from its beginning.
 func (s *shelf) ListCheckpoints(ctx context.Context, namespace, hub, group string, _ *azeventhubs.ListCheckpointsOptions) (all []azeventhubs.Checkpoint, err error) {
 	err = s.try(ctx, func(ctx context.Context) error {
 		places, err := s.checkpoints.Places(ctx)
@@ -123,10 +125,11 @@ func (s *shelf) ListCheckpoints(ctx context.Context, namespace, hub, group strin
 		}
 		all = nil
 		for _, place := range places {
-			if end, ok := last[place.Partition]; ok && place.Sequence <= end {
+			before := place.Sequence - 1
+			if end, ok := last[place.Partition]; ok && place.Sequence <= end && before >= 0 {
 				all = append(all, azeventhubs.Checkpoint{
 					FullyQualifiedNamespace: namespace, EventHubName: hub, ConsumerGroup: group,
-					PartitionID: place.Partition, SequenceNumber: &place.Sequence,
+					PartitionID: place.Partition, SequenceNumber: &before,
 				})
 			}
 		}
