@@ -9,6 +9,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+	"github.com/Azure/go-amqp"
 )
 
 // RereadGroup is the consumer group that Read prefers, so that it is in nobody's
@@ -67,9 +68,17 @@ func (h *Hub) Read(ctx context.Context, partition string, from, to int64, max in
 	return refused
 }
 
-// elsewhere says that another way may work.
+// elsewhere says that another way may work. One that is throttled is so in all
+// ways, and comes to an end: that is no reason to take a partition from the trigger.
 func elsewhere(err error) bool {
-	return errors.Is(err, ErrTaken) || errors.Is(err, ErrGone) || errors.Is(err, ErrDenied) || errors.Is(err, ErrBusy)
+	return errors.Is(err, ErrTaken) || errors.Is(err, ErrGone) || errors.Is(err, ErrDenied) || crowded(err)
+}
+
+// crowded says that a group has as many readers of a partition as it may have
+// without an owner level, five.
+func crowded(err error) bool {
+	var service *amqp.Error
+	return errors.As(err, &service) && service.Condition == amqp.ErrCondResourceLimitExceeded
 }
 
 // readBy reads from next on, which it moves, in one way.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+	"github.com/Azure/go-amqp"
 
 	"sluice/devtools/eventhubs"
 )
@@ -158,6 +159,54 @@ func TestReadBesideTheTrigger(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestReadCrowded has as many readers in the group for rereading as it may have.
+func TestReadCrowded(t *testing.T) {
+	at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{Groups: []string{"$Default", "sluice", RereadGroup}})
+	h := open(t, at, func(cfg *Config) { cfg.ConsumerGroup = "sluice" })
+	put(t, at, "0", 50)
+	ended := trigger(t, at, "sluice", "0")
+	client, err := azeventhubs.NewConsumerClientFromConnectionString(at.ConnectionString(), "", RereadGroup, nil)
+	must(t, err)
+	t.Cleanup(func() { _ = client.Close(context.Background()) })
+	for range 5 {
+		reader, err := client.NewPartitionClient("0", &azeventhubs.PartitionClientOptions{StartPosition: azeventhubs.StartPosition{Earliest: to.Ptr(true)}})
+		must(t, err)
+		_, err = reader.ReceiveEvents(ctxOf(t), 1, nil)
+		must(t, err)
+	}
+	err = h.readBy(ctxOf(t), way{group: RereadGroup}, "0", to.Ptr[int64](10), 40, 100, func([]Event) error { return nil })
+	if !crowded(err) {
+		t.Errorf("%v", err)
+	}
+	if got, err := read(t, h, "0", 10, 40, 100); err != nil || !slices.Equal(got, between(10, 40)) {
+		t.Errorf("%v, %v", got, err)
+	}
+	select {
+	case err := <-ended:
+		t.Errorf("the trigger lost its link: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+}
+
+// TestReadElsewhere has what refuses one way of reading, and what all.
+func TestReadElsewhere(t *testing.T) {
+	for condition, want := range map[amqp.ErrCond]bool{
+		"com.microsoft:server-busy":       false,
+		"com.microsoft:timeout":           false,
+		amqp.ErrCondResourceLimitExceeded: true,
+		amqp.ErrCondStolen:                true,
+		amqp.ErrCondNotFound:              true,
+		amqp.ErrCondUnauthorizedAccess:    true,
+	} {
+		if err := explain(t.Context(), &amqp.Error{Condition: condition}); elsewhere(err) != want {
+			t.Errorf("%v: %v", err, elsewhere(err))
+		}
+	}
+	if err := fmt.Errorf("receive: %w", ErrBusy); elsewhere(err) {
+		t.Error(err)
 	}
 }
 
