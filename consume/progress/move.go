@@ -22,7 +22,8 @@ type change func(now Position) (Position, bool, error)
 
 // Advance notes that all events after from, up to and including to, are
 // durable, and returns where the partition is by then: beyond to if somebody
-// else was faster. ErrMoved if the row does not have all that is before from.
+// else was faster. ErrMoved if the row does not have all that is up to from, or is
+// another hub's by now.
 func (s *Store) Advance(ctx context.Context, from Position, to Event) (Position, error) {
 	return s.write(ctx, from, from.still(func(now Position) (Position, bool) {
 		if now.stored && now.Sequence >= to.Sequence {

@@ -21,9 +21,10 @@ const Table = "sluiceprogress"
 // format is the version of the rows that this code writes.
 const format = 1
 
-// ErrMoved says that what a caller rests on does not hold any more: the row was
-// begun anew since it was read. Read it again.
-var ErrMoved = errors.New("progress was begun anew meanwhile")
+// ErrMoved says that what a caller rests on does not hold: the row was begun anew
+// or removed since it was read, or it lies behind what the caller goes on from, as
+// when another one wrote the first, or when the store was put back. Read it again.
+var ErrMoved = errors.New("progress is not where it was thought to be: it was begun anew, or lies further back")
 
 // Position is how far a partition is consumed. Every event of it up to and
 // including Sequence is durable, or lost.
