@@ -158,7 +158,7 @@ func (c *Consumer) Take(ctx context.Context, partition string, events []hub.Even
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Deadline)
 	defer cancel()
-	events = inOrder(events)
+	events = timed(inOrder(events))
 	t := &taking{Consumer: c, partition: partition, result: &r}
 	err := t.begin(ctx, events)
 	for first := 0; err == nil && first < len(events); {

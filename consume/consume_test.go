@@ -433,14 +433,14 @@ func TestTooOldByNow(t *testing.T) {
 }
 
 // Times before 1970, which no ingest accepts, are in a block that somebody else
-// made, or what an event comes to without a right time of its own: a dead letter,
+// made: a dead letter, as is an event of which nobody knows when the hub had it,
 // and not passed over.
 func TestBeforeAllTimes(t *testing.T) {
 	w := newWorld(t, options{})
 	timeless := foreign(1, `{"deviceId":"a","metrics":{"x":1}}`)
 	timeless.Enqueued = time.Time{}
 	r := w.take(ours(t, 0, reading("a", time.Unix(-1, 0), 1, 1), reading("b", noon, 2, 2)), timeless)
-	equal(t, "letters", w.buried(), "0 timestamp_too_old 1\n1 timestamp_too_old 1")
+	equal(t, "letters", w.buried(), "0 timestamp_too_old 1\n1 corrupt_event 1")
 	equal(t, "readings", w.readings(), "b 2026-11-24T12:00:00Z x=2")
 	if r.Readings != 1 || r.Rejected != 2 {
 		t.Errorf("%+v", r)

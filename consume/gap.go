@@ -47,7 +47,7 @@ func (t *taking) checkAnew(ctx context.Context, events []hub.Event) error {
 	var closely bool
 	for i := range events {
 		switch e := &events[i]; {
-		case t.at.Enqueued.IsZero() || e.Sequence > t.at.Sequence:
+		case t.at.Enqueued.IsZero() || e.Sequence > t.at.Sequence || !t.believes(e):
 		case e.Enqueued.Sub(t.at.Enqueued) > clockGap, t.differs(e):
 			return t.anew(ctx, events[0].Sequence)
 		case e.Enqueued.After(t.at.Enqueued):
@@ -65,7 +65,8 @@ func (t *taking) checkAnew(ctx context.Context, events []hub.Event) error {
 }
 
 // differs says that an event has the number of the last durable one and is
-// another. (Where events were lost behind that one, it has no offset.)
+// another. (Where events were lost behind that one, or its time is not believed, it
+// has no offset.)
 func (t *taking) differs(e *hub.Event) bool {
 	return e.Sequence == t.at.Sequence && t.at.Offset != "" && e.Enqueued.Sub(t.at.Enqueued).Abs() >= moment
 }
@@ -149,6 +150,7 @@ func (t *taking) reread(ctx context.Context, until int64) error {
 	}
 	beyond := false // the hub came to until, so that it has no more before that
 	err := t.cfg.Hub.Read(ctx, t.partition, from, until+1, t.cfg.Page, func(page []hub.Event) error {
+		page = timed(page)
 		if len(page) > 0 && t.differs(&page[0]) {
 			return errAnew
 		}
@@ -199,12 +201,17 @@ func (t *taking) rereadPage(ctx context.Context, page []hub.Event) error {
 	return nil
 }
 
-// durable notes that the events up to and including e are durable.
+// durable notes that the events up to and including e are durable. If its time is
+// not believed, the partition stays as far in time as it is.
 func (t *taking) durable(ctx context.Context, e *hub.Event) error {
 	if t.at.Stored() && e.Sequence <= t.at.Sequence {
 		return nil
 	}
+	to := progress.Event{Sequence: e.Sequence, Offset: e.Offset, Enqueued: e.Enqueued}
+	if !t.believes(e) {
+		to.Offset, to.Enqueued = "", t.at.Enqueued
+	}
 	var err error
-	t.at, err = t.cfg.Progress.Advance(ctx, t.at, progress.Event{Sequence: e.Sequence, Offset: e.Offset, Enqueued: e.Enqueued})
+	t.at, err = t.cfg.Progress.Advance(ctx, t.at, to)
 	return err
 }

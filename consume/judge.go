@@ -169,6 +169,9 @@ const untimed = 1000
 // readForeign reads what a device sent.
 func (c *Consumer) readForeign(j *judged) *telemetry.Refusal {
 	e := j.event
+	if refusal := checkTime(e); refusal != nil {
+		return refusal
+	}
 	opt, refusal := c.options(e)
 	if refusal != nil {
 		return refusal

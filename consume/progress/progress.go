@@ -31,7 +31,8 @@ var ErrMoved = errors.New("progress is not where it was thought to be: it was be
 type Position struct {
 	Partition string
 	// Sequence, Offset and Enqueued are those of the last event that is durable;
-	// Offset is empty if that was lost, and Enqueued then an earlier one's. Before the
+	// Offset is empty if that was lost, or if its time cannot be, and Enqueued then an
+	// earlier one's, or none. Before the
 	// first one Sequence is one less than that of the first to come.
 	Sequence int64
 	Offset   string
