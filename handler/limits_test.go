@@ -46,6 +46,38 @@ func TestDeviceRate(t *testing.T) {
 	}
 }
 
+// Limits go by the credential: that of a device is refused unread when its device
+// has nothing left, admin is not limited, and without access control everybody is.
+func TestRateByCredential(t *testing.T) {
+	t.Parallel()
+	p := serving(t, "SLUICE_DEVICE_RATE=1", "SLUICE_AUTH=on", "SLUICE_KEYS="+keyText("k1"))
+	token := func(args ...string) []string {
+		var out, errs strings.Builder
+		args = append([]string{"token"}, args...)
+		if code := Run(t.Context(), args, []string{"SLUICE_KEYS=" + keyText("k1")}, strings.NewReader(""), &out, &errs); code != 0 {
+			t.Fatal(code, errs.String())
+		}
+		lines := strings.Fields(out.String())
+		return []string{"Authorization", "Bearer " + lines[len(lines)-1]}
+	}
+	var body strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&body, `{"deviceId":"loud","ts":%d,"metrics":{"v":1}}`+"\n", 1700000000+i)
+	}
+	post := func(as []string) answer {
+		t.Helper()
+		return do(t, "POST", p.url+"/api/v1/telemetry", body.String(), append(as, "Content-Type", "application/x-ndjson")...)
+	}
+	own := token("--scope", "write", "--device", "loud")
+	post(own).want(t, 200, `"accepted":6`, `"code":"rate_limited"`)
+	if a := do(t, "POST", p.url+"/api/v1/telemetry", "not read", own...); a.status != 429 && a.status != 400 { // 400: a second went by
+		t.Error(a.status, a.body)
+	}
+	for range 2 {
+		post(token("--scope", "admin")).want(t, 200, `"accepted":1000`)
+	}
+}
+
 // A credential has so many calls at once and no more; others, and those that are
 // not bounded, go on.
 func TestCallsOfOneCredential(t *testing.T) {

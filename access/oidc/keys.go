@@ -151,7 +151,7 @@ func (s *keySet) wait(ctx context.Context, id string) error {
 	since := s.now().Sub(s.asked)
 	if s.asking == nil && (s.asked.IsZero() || since < 0 || since >= askAgain) {
 		s.asking, s.asked = make(chan struct{}), s.now()
-		go s.read(s.asking)
+		go s.read(s.asking) //nolint:gosec // G118: the answer is everybody's, so no one's request ends the question; it has a time-out of its own
 	}
 	asking, enough := s.asking, s.failed != nil && s.lasts(id)
 	s.mu.Unlock()

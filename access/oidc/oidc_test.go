@@ -85,7 +85,7 @@ func confused(t *testing.T, i *issuer, p *pair) map[string]string {
 		t.Fatal(err)
 	}
 	return map[string]string{
-		"HS256 with the public key as PEM": token(t, []byte(text), jose.HS256, p.id, i.claims(nil)),
+		"HS256 with the public key as PEM": token(t, text, jose.HS256, p.id, i.claims(nil)),
 		"HS256 with it as DER":             token(t, der, jose.HS256, p.id, i.claims(nil)),
 		"HS256 with it as JWK":             token(t, jwk, jose.HS256, p.id, i.claims(nil)),
 		"none":                             head(`{"alg":"none","kid":"`+p.id+`"}`) + "." + parts[1] + ".",

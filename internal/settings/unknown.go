@@ -10,7 +10,7 @@ import (
 const prefix = "SLUICE_"
 
 // Token is the variable that has the credential of the commands that ask a service.
-const Token = "SLUICE_TOKEN"
+const Token = "SLUICE_TOKEN" //nolint:gosec // G101: its name, not what it holds
 
 // unknown warns of names that look like ours and are not, most of them typing
 // errors, and of what is known but does nothing yet.
