@@ -27,7 +27,7 @@ func (m merger) CompactDue(ctx context.Context, rest, margin time.Duration) (eng
 
 func timer(t *testing.T, text string) invoke.Envelope {
 	t.Helper()
-	e, err := invoke.Read(strings.NewReader(text), MaxEnvelope)
+	e, err := invoke.Read(strings.NewReader(text), MaxEnvelope, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ type work func(context.Context, invoke.Envelope) (lines []string, err error)
 // why no events can be taken, which may be many MiB a call.
 func registerTriggers(e *echo.Echo, merge, take work, takes func() error, underHost bool, log *slog.Logger) {
 	invoke.Function{Name: compact.Name, Limit: compact.MaxEnvelope, Run: merge}.Register(e, underHost, log)
-	invoke.Function{Name: consume.Name, Limit: invoke.EventsLimit(consume.MaxEvents), Ready: takes, Run: take}.Register(e, underHost, log)
+	invoke.Function{Name: consume.Name, Limit: invoke.EventsLimit(consume.MaxEvents), Events: consume.MaxEvents, Ready: takes, Run: take}.Register(e, underHost, log)
 	if underHost {
 		invoke.RefuseWrapped(e, log, httpFunctions...)
 	}

@@ -84,7 +84,7 @@ func (c call) span() string {
 func (w *hubWorld) seen() (calls []call) {
 	w.t.Helper()
 	for _, r := range w.requests() {
-		e, err := invoke.Read(bytes.NewReader(r.Body), 1<<20)
+		e, err := invoke.Read(bytes.NewReader(r.Body), 1<<20, 256)
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -15,7 +15,11 @@ type reader struct {
 	scanner
 	inner   scanner
 	scratch bytes.Buffer
+	events  int // there may be
 }
+
+// mostBindings is how many things may come in Data: a function has few bindings.
+const mostBindings = 16
 
 func (r *reader) envelope() (e Envelope, err error) {
 	err = r.object(func(name string) error {
@@ -23,6 +27,9 @@ func (r *reader) envelope() (e Envelope, err error) {
 		case "Data":
 			e.data = map[string]datum{}
 			return r.object(func(binding string) (err error) {
+				if len(e.data) == mostBindings {
+					return fmt.Errorf("Data has over %d bindings", mostBindings)
+				}
 				e.data[binding], err = r.datum()
 				return within("Data."+binding, err)
 			})
@@ -89,9 +96,7 @@ func (r *reader) datum() (d datum, err error) {
 				d.events, err = r.bodies(r.inner)
 				return err
 			}
-			text, err := io.ReadAll(r.inner.in)
-			s := string(text)
-			d.text = &s
+			d.text, err = r.alone()
 			return err
 		})
 	default:
@@ -102,6 +107,31 @@ func (r *reader) datum() (d datum, err error) {
 
 // mostObject is how large an object may be that comes for a binding.
 const mostObject = 1 << 20
+
+// mostText is how much a string may say: one event of the largest that a hub takes.
+const mostText = 32 << 20
+
+// alone reads what a string says that may be an event in base64.
+func (r *reader) alone() (*string, error) {
+	text, err := io.ReadAll(io.LimitReader(r.inner.in, mostText+1))
+	if err == nil && len(text) > mostText {
+		err = fmt.Errorf("it is a string of over %d bytes", mostText)
+	}
+	s := string(text)
+	return &s, err
+}
+
+// list reads an array with an entry for each event. Nobody waits for the end of one
+// that has more: an entry takes many times the memory that it takes in the text.
+func (r *reader) list(from scanner, each func() error) error {
+	n := 0
+	return from.array(func() error {
+		if n++; n > r.events {
+			return fmt.Errorf("over %d events, which a call may have at most: a lower maxEventBatchSize in host.json is right", r.events)
+		}
+		return each()
+	})
+}
 
 // bodies are those of a batch of events, or why they are none.
 type bodies struct {
@@ -119,7 +149,7 @@ var (
 // kept.
 func (r *reader) bodies(from scanner) (*bodies, error) {
 	all := &bodies{}
-	err := from.array(func() error {
+	err := r.list(from, func() error {
 		body, err := r.body(from)
 		switch {
 		case all.err != nil || errors.Is(err, errText) || errors.Is(err, errParsed):
@@ -188,13 +218,13 @@ func (r *reader) meta() (value any, err error) {
 	case err != nil:
 		return nil, err
 	case first == '[':
-		return r.column()
+		return r.column(r.scanner)
 	case first != '"':
 		return r.element()
 	}
 	err = r.unwrap(func(first byte) (err error) {
 		if first == '[' {
-			value, err = r.inner.column()
+			value, err = r.column(r.inner)
 			return err
 		}
 		text, err := io.ReadAll(io.LimitReader(r.inner.in, longestValue))
@@ -216,13 +246,14 @@ func (r *reader) meta() (value any, err error) {
 const (
 	longestValue = 4 << 10
 	mostMembers  = 256
+	mostOfAll    = 64 << 10
 )
 
 // column decodes an array, element by element.
-func (s scanner) column() ([]any, error) {
+func (r *reader) column(from scanner) ([]any, error) {
 	list := []any{}
-	err := s.array(func() error {
-		v, err := s.element()
+	err := r.list(from, func() error {
+		v, err := from.element()
 		list = append(list, v)
 		return err
 	})
@@ -231,8 +262,9 @@ func (s scanner) column() ([]any, error) {
 
 // element decodes a value: objects as map[string]any, of which the members with
 // longer values than anyone reads are left out, and those beyond the first
-// mostMembers, except what Event Hubs and IoT Hub add; numbers as int64 where they
-// are whole, else float64; another value that is too long as nil.
+// mostMembers or mostOfAll bytes, except what is read of Event Hubs and IoT Hub;
+// numbers as int64 where they are whole, else float64; another value that is too long
+// as nil.
 func (s scanner) element() (any, error) {
 	first, err := s.next()
 	if err != nil {
@@ -249,12 +281,17 @@ func (s scanner) element() (any, error) {
 }
 
 func (s scanner) members() (map[string]any, error) {
-	o := map[string]any{}
+	o, size := map[string]any{}, 0
 	err := s.object(func(name string) error {
 		raw, err := s.raw(longestValue)
-		if err != nil || raw == nil || len(o) >= mostMembers && !serviceProperty(name) {
+		if err != nil || raw == nil {
 			return err
 		}
+		over := len(o) >= mostMembers || size+len(name)+len(raw) > mostOfAll
+		if over && !serviceProperty[name] {
+			return nil
+		}
+		size += len(name) + len(raw)
 		o[name], err = decode(raw)
 		return within(name, err)
 	})

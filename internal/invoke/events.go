@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +35,7 @@ type Event struct {
 	Enqueued     time.Time // in UTC
 	// Properties are the sender's, System what Event Hubs and IoT Hub add:
 	// strings, bools, int64, float64, nil, arrays and objects of those. Values of
-	// more than 4 KiB are left out.
+	// more than 4 KiB are left out, and of more than 256 or 64 KiB all but the first.
 	Properties, System map[string]any
 }
 
@@ -135,7 +136,7 @@ func (m columns) read(list [][]byte) ([]Event, error) {
 		m.fill("SequenceNumber", "x-opt-sequence-number", func(i int, v any) bool {
 			n, ok := number(v)
 			events[i].Sequence = n
-			return ok
+			return ok && n >= 0 && n < math.MaxInt64 // there is a next one
 		}),
 		m.fill("EnqueuedTimeUtc", "x-opt-enqueued-time", func(i int, v any) bool {
 			at, ok := moment(v)
@@ -247,9 +248,10 @@ func moment(v any) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// serviceProperty says whether a property's name is of the kind that Event Hubs
-// or IoT Hub gives.
-func serviceProperty(name string) bool {
-	return strings.HasPrefix(name, "iothub-") || strings.HasPrefix(name, "x-opt-") ||
-		slices.Contains([]string{"SequenceNumber", "Offset", "PartitionKey", "EnqueuedTimeUtc", "traceparent"}, name)
+// serviceProperty are the properties of Event Hubs and IoT Hub that are read: no
+// number of others pushes them out.
+var serviceProperty = map[string]bool{
+	"SequenceNumber": true, "Offset": true, "PartitionKey": true, "EnqueuedTimeUtc": true,
+	"x-opt-sequence-number": true, "x-opt-offset": true, "x-opt-partition-key": true, "x-opt-enqueued-time": true,
+	"iothub-connection-device-id": true, "content-type": true, "content-encoding": true, "traceparent": true,
 }

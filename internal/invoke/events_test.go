@@ -178,13 +178,13 @@ func TestMetadataComesAndGoes(t *testing.T) {
 
 // Data may come after the metadata, and arrays as they are.
 func TestOtherWritings(t *testing.T) {
-	const text = `{"Metadata":{"EnqueuedTimeUtcArray":["2026-11-23T04:41:20Z",null],"SequenceNumberArray":[9223372036854775807,-1],"PartitionContext":{"PartitionId":7},
+	const text = `{"Metadata":{"EnqueuedTimeUtcArray":["2026-11-23T04:41:20Z",null],"SequenceNumberArray":[9223372036854775806,0],"PartitionContext":{"PartitionId":7},
 		"SystemPropertiesArray":[{},{"x-opt-enqueued-time":"2026-11-23T04:41:20"}]},"Data":{"events":["YQ==",null]}}`
 	b, err := read(t, text).Events("events")
 	if err != nil || len(b.Events) != 2 || b.Partition != "7" {
 		t.Fatal(b, err)
 	}
-	if b.Events[0].Sequence != 1<<63-1 || b.Events[1].Sequence != -1 || string(b.Events[0].Body) != "a" || len(b.Events[1].Body) != 0 || b.Events[1].Body == nil {
+	if b.Events[0].Sequence != 1<<63-2 || b.Events[1].Sequence != 0 || string(b.Events[0].Body) != "a" || len(b.Events[1].Body) != 0 || b.Events[1].Body == nil {
 		t.Error(b)
 	}
 	if !b.Events[0].Enqueued.Equal(b.Events[1].Enqueued) || b.Events[1].Enqueued.Location() != time.UTC {
@@ -228,6 +228,8 @@ func TestOtherBatches(t *testing.T) {
 		"too many numbers":         {twoEvents, without(func(m *metadata) { m.numbers = "[1,2,3]" }), []string{"Metadata.SequenceNumberArray: 3 entries for 2 events"}},
 		"numbers with a fraction":  {twoEvents, without(func(m *metadata) { m.numbers = "[1,2.5]" }), []string{"event 1 has no SequenceNumber"}},
 		"numbers over 2^63":        {twoEvents, without(func(m *metadata) { m.numbers = "[1,9223372036854775808]" }), []string{"event 1 has no SequenceNumber"}},
+		"a number without a next":  {twoEvents, without(func(m *metadata) { m.numbers = "[1,9223372036854775807]" }), []string{"event 1 has no SequenceNumber"}},
+		"numbers below 0":          {twoEvents, without(func(m *metadata) { m.numbers = "[-1,0]" }), []string{"event 0 has no SequenceNumber", "-1"}},
 		"no array":                 {twoEvents, without(func(m *metadata) { m.numbers = "5" }), []string{"SequenceNumberArray: no array"}},
 		"no times":                 {twoEvents, without(func(m *metadata) { m.times = "" }), []string{"event 0 has no EnqueuedTimeUtc"}},
 		"no such time":             {twoEvents, without(func(m *metadata) { m.times = `["2026-11-23","x"]` }), []string{"event 0 has no EnqueuedTimeUtc"}},
@@ -252,7 +254,7 @@ func TestOtherBatches(t *testing.T) {
 func TestCutEnvelopes(t *testing.T) {
 	for _, r := range recordings(t) {
 		for n := 0; n < len(r.Body); n += 7 {
-			if _, err := Read(strings.NewReader(r.Body[:n]), 1<<20); !errors.Is(err, ErrEnvelope) {
+			if _, err := Read(strings.NewReader(r.Body[:n]), 1<<20, 256); !errors.Is(err, ErrEnvelope) {
 				t.Fatalf("%s, %d bytes: %v", r.Name, n, err)
 			}
 		}
@@ -263,7 +265,7 @@ func TestCutEnvelopes(t *testing.T) {
 		metadata{more: `"PropertiesArray":"` + deep + `"`}.envelope(twoEvents), metadata{more: `"PropertiesArray":` + deep}.envelope(twoEvents),
 		usualMetadata.envelope(`"events":"[\"YQ==\",\"Yg==\"] x"`), usualMetadata.envelope(`"events":"[\"YQ==\" \"Yg==\"]"`),
 	} {
-		if _, err := Read(strings.NewReader(text), 16<<20); !errors.Is(err, ErrEnvelope) {
+		if _, err := Read(strings.NewReader(text), 16<<20, 256); !errors.Is(err, ErrEnvelope) {
 			t.Errorf("%.60s: %v", text, err)
 		}
 	}
@@ -322,20 +324,109 @@ func TestLargeBatch(t *testing.T) {
 	if limit := EventsLimit(events); int64(len(text)) > limit {
 		t.Fatalf("%d bytes, over the limit of %d", len(text), limit)
 	}
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	e, err := Read(strings.NewReader(text), EventsLimit(events))
-	if err != nil {
-		t.Fatal(err)
+	var b Batch
+	took := memory(func() {
+		e, err := Read(strings.NewReader(text), EventsLimit(events), events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err = e.Events("events")
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	if len(b.Events) != events || len(b.Events[events-1].Body) != size {
+		t.Fatal(len(b.Events))
 	}
-	b, err := e.Events("events")
-	runtime.ReadMemStats(&after)
-	if err != nil || len(b.Events) != events || len(b.Events[events-1].Body) != size {
-		t.Fatal(len(b.Events), err)
-	}
-	if took := after.TotalAlloc - before.TotalAlloc; took > events*size*3/2 {
+	if took > events*size*3/2 {
 		t.Errorf("%d bytes of bodies took %d", events*size, took)
 	}
+}
+
+// tooMany are envelopes of elements without end, which are small in the text and
+// large in memory.
+var tooMany = map[string]struct{ head, element, tail string }{
+	"events":            {`{"Data":{"events":[""`, `,""`, `]},"Metadata":{}}`},
+	"events, null":      {`{"Data":{"events":[null`, `,null`, `]},"Metadata":{}}`},
+	"events, parsed":    {`{"Data":{"events":[{}`, `,{}`, `]},"Metadata":{}}`},
+	"events in text":    {`{"Data":{"events":"[\"\"`, `,\"\"`, `]"},"Metadata":{}}`},
+	"numbers":           {`{"Data":{},"Metadata":{"SequenceNumberArray":[1`, `,1`, `]}}`},
+	"numbers in text":   {`{"Data":{},"Metadata":{"SequenceNumberArray":"[1`, `,1`, `]"}}`},
+	"properties":        {`{"Data":{},"Metadata":{"PropertiesArray":[{}`, `,{}`, `]}}`},
+	"system properties": {`{"Data":{},"Metadata":{"SystemPropertiesArray":[[[]]`, `,[[]]`, `]}}`},
+}
+
+// Nobody reads on where there are more events than there may be, nor holds them.
+func TestTooManyEvents(t *testing.T) {
+	const events, elements = 64, 1 << 20
+	for name, c := range tooMany {
+		enough := c.head + strings.Repeat(c.element, events-1) + c.tail
+		if _, err := Read(strings.NewReader(enough), 1<<20, events); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		text := strings.NewReader(c.head + strings.Repeat(c.element, elements) + c.tail)
+		length := text.Len()
+		var err error
+		took := memory(func() { _, err = Read(text, EventsLimit(events), events) })
+		if !errors.Is(err, ErrEnvelope) || !strings.Contains(err.Error(), "over 64 events") || !strings.Contains(err.Error(), "maxEventBatchSize") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if took > 1<<20 || length-text.Len() > 2*window {
+			t.Errorf("%s: %d bytes of memory, %d bytes read of %d", name, took, length-text.Len(), length)
+		}
+	}
+}
+
+// What nobody reads is passed over, and what has no bound in a hub has one here.
+func TestBoundedElements(t *testing.T) {
+	var members, bindings strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&members, `"x-opt-%d":1,"iothub-%d":[[],[],[]],`, i, i)
+		fmt.Fprintf(&bindings, `"b%d":"x",`, i)
+	}
+	lists := `"` + strings.Repeat("x", 20) + `":[` + strings.Repeat("[],", 1000) + `[]],`
+	long := &strings.Builder{}
+	for i := range 1000 {
+		long.WriteString(strings.Replace(lists, "x", fmt.Sprint(i), 1))
+	}
+	for name, c := range map[string]struct {
+		text   string
+		refuse string
+	}{
+		"another entry":   {`{"Data":{},"Metadata":{"Other":[1` + strings.Repeat(",1", 1<<20) + `]}}`, ""},
+		"another part":    {`{"Data":{},"Other":[1` + strings.Repeat(",1", 1<<20) + `]}`, ""},
+		"members":         {`{"Data":{},"Metadata":{"SystemPropertiesArray":[{` + members.String() + `"a":1}]}}`, ""},
+		"members of many": {`{"Data":{},"Metadata":{"PropertiesArray":[{` + long.String() + `"a":1}]}}`, ""},
+		"bindings":        {`{"Data":{` + bindings.String() + `"events":[]}}`, "over 16 bindings"},
+	} {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		e, err := Read(strings.NewReader(c.text), 1<<30, 64)
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		kept := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+		if (err == nil) != (c.refuse == "") || err != nil && !strings.Contains(err.Error(), c.refuse) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if kept > 2<<20 {
+			t.Errorf("%s: %d bytes of memory for %d", name, kept, len(c.text))
+		}
+		runtime.KeepAlive(e)
+	}
+	text := `{"Data":{"events":"` + strings.Repeat("QUFB", mostText/4+1) + `"}}`
+	if _, err := Read(strings.NewReader(text), 1<<30, 64); !errors.Is(err, ErrEnvelope) || !strings.Contains(err.Error(), "a string of over") {
+		t.Error(err)
+	}
+}
+
+// memory is how many bytes do takes from the heap, in all.
+func memory(do func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	do()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
 }
 
 func BenchmarkEvents(b *testing.B) {
@@ -345,7 +436,7 @@ func BenchmarkEvents(b *testing.B) {
 			b.SetBytes(int64(c.events * c.size))
 			b.ReportAllocs()
 			for b.Loop() {
-				e, err := Read(strings.NewReader(text), EventsLimit(c.events))
+				e, err := Read(strings.NewReader(text), EventsLimit(c.events), c.events)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -371,7 +462,7 @@ func FuzzEnvelope(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		const limit = 16 << 10
-		e, err := Read(strings.NewReader(string(body)), limit)
+		e, err := Read(strings.NewReader(string(body)), limit, 256)
 		if err != nil {
 			if !errors.Is(err, ErrEnvelope) {
 				t.Error(err)

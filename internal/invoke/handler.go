@@ -20,6 +20,8 @@ type Function struct {
 	Name string
 	// Limit bounds the bytes of an envelope.
 	Limit int64
+	// Events bounds those of an envelope. 0: the trigger has none.
+	Events int
 	// Ready says why no work can be done now, before an envelope is read: nobody
 	// need hold one for that. Nil: it always can.
 	Ready func() error
@@ -58,7 +60,7 @@ func (f Function) handle(log *slog.Logger) echo.HandlerFunc {
 			_, _ = io.Copy(io.Discard, io.LimitReader(c.Request().Body, f.Limit))
 			return failed(httperr.InvocationFailed, err)
 		}
-		envelope, err := Read(c.Request().Body, f.Limit)
+		envelope, err := Read(c.Request().Body, f.Limit, f.Events)
 		if err != nil {
 			return failed(httperr.InvalidEnvelope, err)
 		}

@@ -36,12 +36,13 @@ type datum struct {
 	text   *string
 }
 
-// Read reads an envelope of at most limit bytes, as it comes: what it holds of a
-// batch of events is their bodies, decoded, and a few KiB for each. ErrEnvelope,
-// or the reader's error.
-func Read(r io.Reader, limit int64) (Envelope, error) {
+// Read reads an envelope of at most limit bytes and events, as it comes: what it
+// holds of a batch of events is their bodies, decoded, and a few KiB for each (some
+// hundred at most). ErrEnvelope, at the first event or entry of the metadata too
+// many, or the reader's error.
+func Read(r io.Reader, limit int64, events int) (Envelope, error) {
 	from := &limited{from: r, left: limit}
-	reader := reader{scanner: newScanner(from), inner: newScanner(nil)}
+	reader := reader{scanner: newScanner(from), inner: newScanner(nil), events: events}
 	e, err := reader.envelope()
 	switch {
 	case err == nil && e.data == nil:

@@ -12,7 +12,7 @@ import (
 
 func read(t *testing.T, body string) Envelope {
 	t.Helper()
-	e, err := Read(strings.NewReader(body), 1<<20)
+	e, err := Read(strings.NewReader(body), 1<<20, 256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestBrokenEnvelopes(t *testing.T) {
 		`{"Data":{"timer":"[]"}}`, `{"Data":{"timer":{"IsPastDue":"yes"}}}`, `{"Data":{"timer":{}},"Metadata":[]}`,
 		strings.Repeat(`{"Data":`, 100000), `{"Data":{"timer":{}},"x":"` + strings.Repeat("x", 1<<20) + `"}`,
 	} {
-		e, err := Read(strings.NewReader(body), 1<<20)
+		e, err := Read(strings.NewReader(body), 1<<20, 256)
 		if err == nil {
 			_, err = e.Timer("timer")
 		}
@@ -42,7 +42,7 @@ func TestBrokenEnvelopes(t *testing.T) {
 		}
 	}
 	half := io.MultiReader(strings.NewReader(`{"Data":{"timer":{"x":"`), iotest.ErrReader(os.ErrDeadlineExceeded))
-	if _, err := Read(half, 100); !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ErrEnvelope) {
+	if _, err := Read(half, 100, 0); !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ErrEnvelope) {
 		t.Error(err)
 	}
 }
