@@ -481,7 +481,7 @@ func TestNotStorable(t *testing.T) {
 			w := newWorld(t, withEngine(f))
 			var events []hub.Event
 			for n := range int64(50) {
-				events = append(events, ours(t, n, reading(fmt.Sprintf("d%02d", n), noon, n, 1), reading("e", noon.Add(time.Duration(n)*time.Second), n, 1)))
+				events = append(events, ours(t, n, reading(fmt.Sprintf("d%02d", n), noon, n+1, 1), reading("e", noon.Add(time.Duration(n)*time.Second), n+1, 1)))
 			}
 			events[20] = ours(t, 20, reading("d20", noon, 20, 1), reading("e", noon, 20, 1), reading("poison", noon, 20, 1), reading("poison", noon.Add(time.Second), 21, 1))
 			events[30] = foreign(30, `[{"deviceId":"d30","metrics":{"x":1}},{"deviceId":"poison","metrics":{"x":2}}]`)

@@ -63,7 +63,7 @@ func (c *Consumer) judge(e *hub.Event) (j judged) {
 	j = judged{event: e}
 	var refusal *telemetry.Refusal
 	if event.IsOurs(e.Body) {
-		refusal = j.readOurs()
+		refusal = c.readOurs(&j)
 	} else {
 		refusal = c.readForeign(&j)
 	}
@@ -105,51 +105,6 @@ func (j *judged) rejectDevice(d *block.Device, first int, refusal *telemetry.Ref
 	if d.Readings.Len() == 0 && len(d.Tags) > 0 {
 		j.reject(j.place(first, d.Tags[0].Stamp), refusal)
 	}
-}
-
-// readOurs reads a block. Its readings were judged when they were accepted; but
-// whoever may send to the hub may send a block, so that what would harm the store is
-// looked for. Devices have no business with blocks.
-func (j *judged) readOurs() *telemetry.Refusal {
-	if sender := senderOf(j.event); sender != "" {
-		return telemetry.Refuse(telemetry.ForbiddenDevice, "%s sent a block of the service's own: a device sends JSON", telemetry.Quote(sender))
-	}
-	devices, err := event.Decode(j.event.Body)
-	switch {
-	case errors.Is(err, event.ErrVersion):
-		return telemetry.Refuse(telemetry.UnsupportedVersion, "%v: replay it after an upgrade", err)
-	case err != nil:
-		return telemetry.Refuse(telemetry.CorruptEvent, "%v", err)
-	}
-	for i := range devices {
-		if refusal := checkDevice(&devices[i]); refusal != nil {
-			return refusal
-		}
-		j.readings += count(&devices[i])
-	}
-	j.devices = devices
-	return nil
-}
-
-// checkDevice says what of a block's device no ingest would have accepted.
-func checkDevice(d *block.Device) *telemetry.Refusal {
-	if d.Cut != 0 {
-		return telemetry.Refuse(telemetry.CorruptEvent, "the block deletes %s: deletions do not come through the hub", telemetry.Quote(d.ID))
-	}
-	if refusal := telemetry.CheckDevice(d.ID); refusal != nil {
-		return refusal
-	}
-	for i := range d.Readings.Columns {
-		if refusal := telemetry.CheckMetric(d.Readings.Columns[i].Name); refusal != nil {
-			return refusal
-		}
-	}
-	for i := range d.Tags {
-		if refusal := telemetry.CheckTagKey(d.Tags[i].Key); refusal != nil {
-			return refusal
-		}
-	}
-	return nil
 }
 
 // count is how many readings there are of a device. Readings of tags alone count
@@ -204,6 +159,9 @@ func (c *Consumer) options(e *hub.Event) (wire.Options, *telemetry.Refusal) {
 		Metrics:  c.cfg.MaxMetrics,
 	}
 	if sender := senderOf(e); sender != "" {
+		if sender == nobody {
+			return opt, telemetry.Refuse(telemetry.ForbiddenDevice, "%s, which IoT Hub sets, names no device", senderProperty)
+		}
 		if refusal := telemetry.CheckDevice(sender); refusal != nil {
 			refusal.Message = "IoT Hub's " + refusal.Message
 			return opt, refusal
@@ -256,8 +214,19 @@ const (
 	encodingProperty = "content-encoding"
 )
 
-// senderOf is who sent an event, by IoT Hub; "" if it came another way.
-func senderOf(e *hub.Event) string { return text(e.System[senderProperty]) }
+// nobody stands for a sender that IoT Hub's property does not name: no device id,
+// so that nothing of the event is taken, in a letter that is replayed neither.
+const nobody = "?"
+
+// senderOf is who sent an event, by IoT Hub; "" if it came another way, nobody if
+// the property is there and names none.
+func senderOf(e *hub.Event) string {
+	value, ok := e.System[senderProperty]
+	if !ok {
+		return ""
+	}
+	return cmp.Or(text(value), nobody)
+}
 
 // typeOf and headerOf are the content's type and encoding, as AMQP has them or as
 // senders that speak HTTP put them.
@@ -265,16 +234,22 @@ func typeOf(e *hub.Event) string { return described(e, typeProperty) }
 
 func headerOf(e *hub.Event) string { return described(e, encodingProperty) }
 
+// described is a property by its name, in whatever case if not as it is written,
+// and of several the first in order of bytes: the same whenever the event comes.
 func described(e *hub.Event, name string) string {
 	if s := text(e.System[name]); s != "" {
 		return s
 	}
+	if s := text(e.Properties[name]); s != "" {
+		return s
+	}
+	var found, said string
 	for key, value := range e.Properties {
-		if strings.EqualFold(key, name) {
-			return text(value)
+		if s := text(value); s != "" && strings.EqualFold(key, name) && (found == "" || key < found) {
+			found, said = key, s
 		}
 	}
-	return ""
+	return said
 }
 
 func text(v any) string {

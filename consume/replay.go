@@ -33,8 +33,12 @@ func (c *Consumer) Replay(ctx context.Context, letter deadletters.Letter) (deadl
 
 // eventOf is the event of a letter, as far as judging it goes.
 func eventOf(l deadletters.Letter) *hub.Event {
+	system := map[string]any{typeProperty: l.ContentType, encodingProperty: l.ContentEncoding}
+	if l.Device != "" {
+		system[senderProperty] = l.Device
+	}
 	return &hub.Event{
 		Body: l.Body, PartitionKey: l.PartitionKey, Sequence: l.Source.Sequence, Enqueued: l.Source.Enqueued,
-		System: map[string]any{senderProperty: l.Device, typeProperty: l.ContentType, encodingProperty: l.ContentEncoding},
+		System: system,
 	}
 }

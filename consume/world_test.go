@@ -228,7 +228,7 @@ type eventMaker hub.Event
 // ours is an event of ours with readings.
 func ours(t tester, n int64, readings ...telemetry.Reading) hub.Event {
 	t.Helper()
-	bodies, err := event.Encode(block.FromReadings(readings), 1<<20)
+	bodies, err := event.Encode(block.FromReadings(readings), 16<<20)
 	if err != nil || len(bodies) != 1 {
 		t.Fatal(len(bodies), err)
 	}

@@ -9,9 +9,14 @@ import (
 
 // Above returns the rows with stamps above stamp.
 func (f *Frame) Above(stamp telemetry.Stamp) Frame {
+	return f.Where(func(s telemetry.Stamp) bool { return s > stamp })
+}
+
+// Where returns the rows whose stamps a function keeps.
+func (f *Frame) Where(keep func(telemetry.Stamp) bool) Frame {
 	rows := newRowSet(f.Len())
 	for i, s := range f.Stamps {
-		if s > stamp {
+		if keep(s) {
 			rows.add(i)
 		}
 	}
