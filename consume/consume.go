@@ -202,5 +202,6 @@ type taking struct {
 	*Consumer
 	partition string
 	at        progress.Position // what is durable
+	former    bool              // what is left of the call is not of this hub: it does not move at
 	result    *Result
 }

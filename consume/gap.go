@@ -92,13 +92,13 @@ var errPatience = errors.New("time is over")
 // fill rereads the events that are not durable before until, if there are any.
 // What it reread stays so if it does not come to the end.
 func (t *taking) fill(ctx context.Context, until int64) error {
-	if until <= t.at.Sequence+1 {
+	if until <= t.at.Sequence+1 || t.former {
 		return nil
 	}
 	if t.cfg.Hub == nil {
 		return fmt.Errorf("events %d to %d were not given, and cannot be read from the hub: set SLUICE_EVENTHUB for the service too", t.at.Sequence+1, until-1)
 	}
-	if err := t.skipExpired(ctx, until); err != nil {
+	if _, err := t.skipExpired(ctx, until); err != nil {
 		return err
 	}
 	missing := until - 1 - t.at.Sequence
@@ -110,20 +110,39 @@ func (t *taking) fill(ctx context.Context, until int64) error {
 	if t.at, err = t.cfg.Progress.Reread(ctx, t.at, until); err != nil {
 		return err
 	}
-	if err = t.reread(ctx, until); err != nil {
+	switch err = t.reread(ctx, until); {
+	case errors.Is(err, errFormer):
+		return t.leave(ctx, until)
+	case err != nil:
 		return fmt.Errorf("reread %d of %d events, goes on at the next try: %w", missing-max(until-1-t.at.Sequence, 0), missing, err)
 	}
 	t.log.Info("events were reread", "partition", t.partition, "events", missing, "to", until-1)
 	return nil
 }
 
-// skipExpired passes over what the hub has no more.
-func (t *taking) skipExpired(ctx context.Context, until int64) error {
+// errFormer ends a rereading: the hub never had, or has no more, what came before
+// the call's events.
+var errFormer = errors.New("the event hub ends before these events")
+
+// leave goes on with events that the hub does not have: they are of a former one,
+// and come late. They are taken, as nobody else has them, but they do not say how far
+// the hub is. Should it be behind with its answers instead, the next call rereads.
+func (t *taking) leave(ctx context.Context, until int64) error {
+	t.former = true
+	t.log.Warn("the event hub ends before the events that were given: they are another one's, made durable without being counted", "partition", t.partition, "first", until, "durable", t.at.Sequence)
+	var err error
+	t.at, err = t.cfg.Progress.Leave(ctx, t.at, until)
+	return err
+}
+
+// skipExpired passes over what the hub has no more, and says which event is its
+// last.
+func (t *taking) skipExpired(ctx context.Context, until int64) (last int64, err error) {
 	p, err := t.cfg.Hub.Partition(ctx, t.partition)
 	if err != nil {
-		return fmt.Errorf("look for the oldest event: %w", err)
+		return 0, fmt.Errorf("look for the oldest event: %w", err)
 	}
-	return t.skip(ctx, min(p.First, until))
+	return p.Last, t.skip(ctx, min(p.First, until))
 }
 
 // skip passes over the events before first, which are lost.
@@ -168,8 +187,12 @@ func (t *taking) reread(ctx context.Context, until int64) error {
 	case beyond:
 		return t.skip(ctx, until)
 	}
-	if err := t.skipExpired(ctx, until); err != nil || t.at.Sequence >= until-1 {
+	last, err := t.skipExpired(ctx, until)
+	switch {
+	case err != nil || t.at.Sequence >= until-1:
 		return err
+	case last < until-1:
+		return errFormer
 	}
 	return fmt.Errorf("the hub says that it has event %d, and did not give it", t.at.Sequence+1)
 }
@@ -204,7 +227,7 @@ func (t *taking) rereadPage(ctx context.Context, page []hub.Event) error {
 // durable notes that the events up to and including e are durable. If its time is
 // not believed, the partition stays as far in time as it is.
 func (t *taking) durable(ctx context.Context, e *hub.Event) error {
-	if t.at.Stored() && e.Sequence <= t.at.Sequence {
+	if t.former || t.at.Stored() && e.Sequence <= t.at.Sequence {
 		return nil
 	}
 	to := progress.Event{Sequence: e.Sequence, Offset: e.Offset, Enqueued: e.Enqueued}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -310,6 +311,45 @@ func TestLateEventsOfAFormerHub(t *testing.T) {
 	w.take(old[:3]...)
 	if p := w.at(); p.Sequence != 3 || p.Generation != 1 {
 		t.Errorf("%+v", p)
+	}
+}
+
+// A batch of the former hub that comes again when the hub was made anew, beyond all
+// that the new one has, lands and blocks nothing, once the new one is read.
+func TestBatchOfAFormerHubBeyondTheNewOne(t *testing.T) {
+	for name, known := range map[string]bool{"the new hub's progress is on": true, "the new hub is not known": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, options{})
+			old := numbered(0, 49)
+			w.hub.send(old...)
+			w.take(old[:20]...)
+			w.hub.events, w.hub.next = nil, 0
+			anew := renewed(0, 9, time.Hour)
+			w.hub.send(anew...)
+			if known {
+				w.take(anew[:5]...)
+			}
+			late := append(slices.Clone(old[40:45]), old[47], foreign(49, "{"))
+			r := w.take(late...)
+			if r.Events != map[bool]int{true: 12, false: 7}[known] || r.Letters != 1 {
+				t.Errorf("%+v", r)
+			}
+			if p := w.at(); p.Sequence != map[bool]int64{true: 9, false: 19}[known] || p.Until != 0 || p.Lost != 0 {
+				t.Errorf("%+v", p)
+			}
+			w.take(late...)
+			w.take(anew...)
+			more := renewed(10, 12, time.Hour)
+			w.hub.send(more...)
+			w.take(more...)
+			if p := w.at(); p.Sequence != 12 || p.Until != 0 || p.Lost != 0 {
+				t.Errorf("%+v", p)
+			}
+			equal(t, "buried", w.buried(), "49 invalid_json 1")
+			if a, b := strings.Count(w.readings(), "a "), strings.Count(w.readings(), "b "); a != 20+6 || b != 13 {
+				t.Errorf("%d readings of the former hub, %d of the new one", a, b)
+			}
+		})
 	}
 }
 

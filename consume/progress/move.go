@@ -58,6 +58,18 @@ func (s *Store) Reread(ctx context.Context, from Position, until int64) (Positio
 	}))
 }
 
+// Leave notes that the events before until are not read again: the hub does not
+// have them.
+func (s *Store) Leave(ctx context.Context, from Position, until int64) (Position, error) {
+	return s.write(ctx, from, from.still(func(now Position) (Position, bool) {
+		if now.Until == 0 || now.Until > until {
+			return now, false
+		}
+		now.Until = 0
+		return now, true
+	}))
+}
+
 // Anew notes that the hub is another one than that of from: its partition
 // begins with the event first. It returns where the partition is by then, if
 // somebody else noted so already.
