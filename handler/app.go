@@ -39,7 +39,7 @@ func newEcho(log *slog.Logger, p patience) *echo.Echo {
 func newApp(h *house, l *life, log *slog.Logger, p patience) *echo.Echo {
 	e := newEcho(log, p)
 	e.Use(crossOrigin(h.settings.CORS))
-	e.Use(admit(h.gate, h.settings.UnderHost()), h.inflight.limit, boundCallers(h.calls))
+	e.Use(admit(h.gate, h.settings.UnderHost()), h.inflight.limit, boundCallers(h.calls), takeTurns(turns(h.settings), p.read))
 	l.routes(e, h.ready)
 	registerTriggers(e, h.compact.Run, h.take, h.takes, h.settings.UnderHost(), log)
 	e.Match(statusMethods, statusPath, statusHandler(h.status, l))
