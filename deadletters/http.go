@@ -210,7 +210,7 @@ func explain(err error, id string) error {
 	case errors.Is(err, ErrCursor):
 		return httperr.New(httperr.InvalidCursor, "the cursor is damaged: take next as it is")
 	case errors.Is(err, ErrCut):
-		return httperr.New(httperr.LetterCut, "of dead letter %s only the first %d bytes are kept, so it cannot be replayed: drop it", telemetry.Quote(id), MaxBody)
+		return httperr.New(httperr.LetterCut, "of the event of dead letter %s not all is kept (%d bytes of its body, %d of its content type and encoding), so it cannot be replayed: drop it", telemetry.Quote(id), MaxBody, maxText)
 	}
 	return err
 }

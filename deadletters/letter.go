@@ -19,8 +19,9 @@ var (
 	// ErrUnknown says that there is no such letter: there never was, it was
 	// replayed or dropped, or its time is over.
 	ErrUnknown = errors.New("no such dead letter")
-	// ErrCut says that a letter has no whole body, so that it cannot be replayed.
-	ErrCut = errors.New("the dead letter's body was too large to be kept whole")
+	// ErrCut says that a letter lacks some of what its event is judged by, so that it
+	// cannot be replayed.
+	ErrCut = errors.New("the dead letter's event was too large to be kept whole")
 	// ErrCursor says that a cursor is none that List gave.
 	ErrCursor = errors.New("no cursor of this list")
 	// ErrFormat says that a newer version wrote the letter.
@@ -48,6 +49,9 @@ type Letter struct {
 	Body []byte
 	// Size is the length of the body as it came. Put ignores it.
 	Size int
+	// Cut says that the body is cut off, or that what else the event is judged by is
+	// not as it came. Put ignores it.
+	Cut bool
 }
 
 // Source is where an event came from.
@@ -81,8 +85,9 @@ type Verdict struct {
 	Refusal telemetry.Refusal
 }
 
-// What is kept of texts that may be anybody's. All are longer than what they would
-// be right with, so that nothing becomes right by being cut.
+// What is kept of texts that may be anybody's. Names are longer than they would be
+// right with, so that none becomes right by being cut; a content's type and encoding
+// may be right or wrong in another way by that, which marks the letter.
 const (
 	maxMessage = 1000
 	maxText    = 1000
@@ -110,7 +115,12 @@ func clean(s string, most int) string {
 func (l Letter) cleaned() Letter {
 	l.Size = len(l.Body)
 	l.Body = l.Body[:min(len(l.Body), MaxBody)]
+	l.Cut = l.Size > MaxBody
 	l.Reason = cleanReason(l.Reason)
+	for _, s := range []*string{&l.ContentType, &l.ContentEncoding} {
+		*s = strings.TrimSpace(*s)
+		l.Cut = l.Cut || clean(*s, maxText) != *s
+	}
 	for _, s := range []*string{&l.Source.Hub, &l.Source.Partition, &l.Device, &l.PartitionKey, &l.ContentType, &l.ContentEncoding} {
 		*s = clean(*s, maxText)
 	}

@@ -155,7 +155,7 @@ func (s *Store) insertRefused(ctx context.Context, hour string, items []item, re
 	only := items[0].record.Letter
 	bare := Letter{
 		Reason:   telemetry.Refusal{Code: only.Reason.Code, Message: "the store refuses what came with the event: its properties and the reason are left out"},
-		Rejected: only.Rejected, Received: only.Received, Body: only.Body, Size: only.Size,
+		Rejected: only.Rejected, Received: only.Received, Body: only.Body, Size: only.Size, Cut: true,
 		Source: Source{Sequence: only.Source.Sequence, Enqueued: only.Source.Enqueued},
 	}
 	if only.Reason == bare.Reason {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -93,6 +94,74 @@ func TestReplayOfWhatWasCut(t *testing.T) {
 	}
 	_, id = one(t, deadletters.New(&storetest.Memory{}, func() time.Time { return noon }), deadletters.MaxBody)
 	if _, err := s.Replay(t.Context(), always(fine), id); errors.Is(err, deadletters.ErrCut) {
+		t.Error(err)
+	}
+}
+
+// A content's type or encoding that is not kept as it came would change the verdict.
+func TestReplayOfCutTexts(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind, encoding string
+		cut            bool
+	}{
+		"short":                {" application/json", "gzip\t", false},
+		"longest":              {"", strings.Repeat("x", 1000), false},
+		"many encodings":       {"", strings.Repeat("gzip,", 1000), true},
+		"a long type":          {"application/json; x=" + strings.Repeat("x", 1000), "", true},
+		"a control character":  {"", "gz\x01ip", true},
+		"a type that is bytes": {"application/json; x=\xff", "", true},
+	} {
+		s := deadletters.New(&storetest.Memory{}, func() time.Time { return noon })
+		l := event(1, 10)
+		l.ContentType, l.ContentEncoding = c.kind, c.encoding
+		put(t, s, l)
+		found := list(t, s, 1)[0]
+		_, err := s.Replay(t.Context(), always(worse), found.ID)
+		if found.Cut != c.cut || errors.Is(err, deadletters.ErrCut) != c.cut || !c.cut && err != nil {
+			t.Errorf("%s: cut %v, %v", name, found.Cut, err)
+		}
+	}
+}
+
+// A write whose answer is lost is looked for before anybody is told to try again:
+// done or not, it succeeds.
+func TestNoAnswer(t *testing.T) {
+	for name, verdict := range map[string]storetest.Verdict{"done": storetest.Lose(), "done late": storetest.Float(), "not done": storetest.Fail(store.ErrNoAnswer)} {
+		for what, do := range map[string]func(s *deadletters.Store, id string) error{
+			"drop":   func(s *deadletters.Store, id string) error { return s.Drop(t.Context(), id) },
+			"replay": func(s *deadletters.Store, id string) error { return second(s.Replay(t.Context(), always(fine), id)) },
+			"keep":   func(s *deadletters.Store, id string) error { return second(s.Replay(t.Context(), always(worse), id)) },
+		} {
+			faults := 0
+			rows := storetest.NewFaultyRows(&storetest.Memory{}, func(c storetest.Call) storetest.Verdict {
+				if c.Method == "Commit" && faults > 0 {
+					faults--
+					return verdict
+				}
+				return storetest.Pass()
+			})
+			s := deadletters.New(rows, func() time.Time { return noon })
+			_, id := one(t, s, 100)
+			faults = 1
+			if err := do(s, id); err != nil || faults != 0 {
+				t.Errorf("%s, %s: %v, %d faults left", what, name, err, faults)
+			}
+			for rows.Len() > 0 {
+				_ = rows.Land(0)
+			}
+			if left := list(t, s, 10); (len(left) > 0) != (what == "keep") || len(left) > 0 && left[0].Reason != refusal {
+				t.Errorf("%s, %s: left %v", what, name, left)
+			}
+		}
+	}
+	s := deadletters.New(storetest.NewFaultyRows(&storetest.Memory{}, func(c storetest.Call) storetest.Verdict {
+		if c.Method == "Commit" && len(c.Ops) > 0 && c.Ops[0].Kind != store.Insert {
+			return storetest.Fail(store.ErrNoAnswer)
+		}
+		return storetest.Pass()
+	}), func() time.Time { return noon })
+	_, id := one(t, s, 100)
+	if err := s.Drop(t.Context(), id); !errors.Is(err, store.ErrNoAnswer) {
 		t.Error(err)
 	}
 }

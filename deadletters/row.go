@@ -27,7 +27,7 @@ const (
 
 // listed are the properties of a letter that a list reads: all but the body.
 var listed = []string{
-	"accepted", "code", "contentEncoding", "contentType", "device", "enqueued", "format", "hub", "message", "partition",
+	"accepted", "code", "contentEncoding", "contentType", "cut", "device", "enqueued", "format", "hub", "message", "partition",
 	"partitionKey", "parts", "received", "rejected", "sequence", "size", "state",
 }
 
@@ -40,6 +40,9 @@ func (r record) insert(i id) []store.Op {
 		{Name: "partition", Value: r.Source.Partition}, {Name: "partitionKey", Value: r.PartitionKey},
 		{Name: "received", Value: r.Received.UnixMilli()}, {Name: "sequence", Value: r.Source.Sequence},
 		{Name: "size", Value: int64(r.Size)}, {Name: "state", Value: string(r.state)},
+	}
+	if r.Cut {
+		properties = append(properties, store.Property{Name: "cut", Value: int64(1)})
 	}
 	properties = append(properties, reasonOf(r.Reason, r.Rejected)...)
 	parts := [][]byte(nil)
@@ -118,6 +121,7 @@ func decode(row store.Row) (record, error) {
 		state: state(textOf(row, "state")), parts: int(intOf(row, "parts")),
 		accepted: int(intOf(row, "accepted")), etag: row.ETag,
 	}
+	r.Cut = r.Size > MaxBody || intOf(row, "cut") != 0 // older letters only have the size
 	return r, nil
 }
 

@@ -104,9 +104,10 @@ func (s *Store) Drop(ctx context.Context, id string) error {
 	return s.change(ctx, i, r, func(r record) []store.Op { return r.finish(i, dropped, 0) })
 }
 
-// change changes a letter that waits. If somebody was first, it is read again; one
-// that is done stays as it is.
+// change changes a letter that waits. If somebody was first, or no answer tells
+// whether it was changed, it is read again; one that is done stays as it is.
 func (s *Store) change(ctx context.Context, i id, r record, ops func(record) []store.Op) error {
+	var refused error
 	for range maxStale {
 		if r.state != waiting {
 			return nil
@@ -116,14 +117,21 @@ func (s *Store) change(ctx context.Context, i id, r record, ops func(record) []s
 			s.forgetCount()
 			return nil
 		}
-		if !errors.Is(err, store.ErrStale) && !errors.Is(err, store.ErrNotFound) {
+		if !open(err) {
 			return fmt.Errorf("write dead letter %s: %w", i, err)
 		}
+		s.forgetCount() // it may be done
+		refused = err
 		if _, r, err = s.read(ctx, i.String()); err != nil {
 			return err
 		}
 	}
-	return fmt.Errorf("write dead letter %s: %w, %d times", i, store.ErrStale, maxStale)
+	return fmt.Errorf("write dead letter %s: %w, %d times", i, refused, maxStale)
+}
+
+// open says that the letter must be read to know what became of it.
+func open(err error) bool {
+	return errors.Is(err, store.ErrStale) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNoAnswer)
 }
 
 // Replay has r judge a letter again. If all of it is durable by now, the letter is
@@ -138,7 +146,7 @@ func (s *Store) Replay(ctx context.Context, r Replayer, id string) (Verdicts, er
 		return Verdicts{Accepted: found.accepted}, nil
 	case found.state != waiting:
 		return Verdicts{}, ErrUnknown
-	case found.Size > MaxBody:
+	case found.Cut:
 		return Verdicts{}, ErrCut
 	}
 	letter, err := s.Get(ctx, id)
