@@ -2,7 +2,9 @@ package hub
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -58,8 +60,15 @@ func (t *target) setName(name string) error {
 	case name != "":
 		t.name = name
 	}
-	if strings.ContainsAny(t.name, "/?#%\\ ") {
-		return fmt.Errorf("the hub's name is not one: letters, digits, '.', '-', '_'")
+	return checkName(t.name)
+}
+
+// hubName is what a hub's name looks like; an emulator takes no others.
+var hubName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,254}[A-Za-z0-9])?$`)
+
+func checkName(name string) error {
+	if !hubName.MatchString(name) {
+		return fmt.Errorf("the hub's name is not one: letters, digits, '.', '-', '_', from 1 to 256 of them, without quotes")
 	}
 	return nil
 }
@@ -86,6 +95,9 @@ func fromConnection(s string) (target, error) {
 		}
 		values[strings.ToLower(name)] = value
 		if strings.EqualFold(name, "EntityPath") {
+			if err := checkName(value); value != "" && err != nil {
+				return target{}, fmt.Errorf("connection string: EntityPath: %w", err)
+			}
 			t.name = value
 			continue
 		}
@@ -118,14 +130,30 @@ func (t *target) locate(values map[string]string) error {
 	if u.Port() != "" && !emulator {
 		return fmt.Errorf("the Endpoint has a port, which only an emulator has (UseDevelopmentEmulator=true)")
 	}
+	if !isHost(u.Hostname(), emulator) {
+		return fmt.Errorf("the Endpoint has no host: sb://NAMESPACE.servicebus.windows.net/ is right")
+	}
 	t.namespace = u.Host
 	return nil
+}
+
+// A host's labels; of a namespace there are several.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)*$`)
+
+// isHost says whether a text is a namespace's host, or an emulator's, which may be
+// any in a network. It keeps out what was put into the wrong place, as a key, of
+// which no part would be known for a secret later.
+func isHost(text string, emulator bool) bool {
+	if _, err := netip.ParseAddr(text); err == nil {
+		return emulator
+	}
+	return len(text) <= 253 && hostName.MatchString(text) && (emulator || strings.Contains(text, "."))
 }
 
 // byIdentity is a namespace that is used by an identity.
 func byIdentity(cfg Config) (target, error) {
 	t := target{namespace: cfg.Namespace, identity: cfg.Identity}
-	if strings.ContainsAny(t.namespace, ":/;=? ") || !strings.Contains(t.namespace, ".") {
+	if !isHost(t.namespace, false) {
 		return target{}, fmt.Errorf("the namespace is no host: NAMESPACE.servicebus.windows.net is right")
 	}
 	if t.identity != nil {
