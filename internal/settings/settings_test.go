@@ -175,8 +175,10 @@ func TestMoreAccountsThanShards(t *testing.T) {
 }
 
 func TestUnknownNamesTheNearest(t *testing.T) {
-	_, warnings, err := Load([]string{"SLUICE_RETENTON=7d", "SLUICE_TABLE=x", "SLUCE_DATA=x"})
+	_, warnings, err := Load([]string{"SLUICE_RETENTON=7d", "SLUICE_TABLE=x", "SLUCE_DATA=x", "SLUICE_EVENTHUB_CONNECTION=x", "SLUICE_EVENTHUB_NAMES=x"})
 	want := []string{
+		"SLUICE_EVENTHUB_CONNECTION: unknown setting, ignored; did you mean SLUICE_EVENTHUB?",
+		"SLUICE_EVENTHUB_NAMES: unknown setting, ignored; did you mean SLUICE_EVENTHUB_NAME?",
 		"SLUICE_RETENTON: unknown setting, ignored; did you mean SLUICE_RETENTION?",
 		"SLUICE_TABLE: unknown setting, ignored; did you mean SLUICE_TABLES?",
 	}

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"maps"
 	"reflect"
 	"slices"
@@ -40,8 +41,23 @@ func names() (known []string) {
 	return append(known, Token)
 }
 
+// typos is how many letters of a name may be wrong by mistake.
+const typos = 3
+
+// nearest is the setting that a name is most like: the one with the fewest letters to
+// change, or if they are too many, the longest that the name begins with.
 func nearest(name string, known []string) string {
-	return slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
+	likely := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
+	if distance(name, likely) <= typos {
+		return likely
+	}
+	begun := ""
+	for _, k := range known {
+		if len(k) > len(begun) && strings.HasPrefix(name, k+"_") {
+			begun = k
+		}
+	}
+	return cmp.Or(begun, likely)
 }
 
 // distance is the Levenshtein distance between two names.

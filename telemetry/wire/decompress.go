@@ -91,6 +91,7 @@ func newDecompressor(encoding string, r *bufio.Reader, limit int64, window zstdW
 		z := gzips.Get().(*gzip.Reader)
 		d.decoder, d.pool = z, &gzips
 		err = z.Reset(r)
+		z.Multistream(false)
 	case "zstd":
 		z := zstds[window].Get().(*zstd.Decoder)
 		d.decoder, d.pool = z, zstds[window]
@@ -130,15 +131,39 @@ func (d *decompressor) deflate(r *bufio.Reader) error {
 
 // Read reads decompressed bytes.
 func (d *decompressor) Read(p []byte) (int, error) {
-	n, err := d.capped.Read(p)
-	switch {
-	case err == nil:
-		return n, nil
-	case errors.Is(err, io.EOF):
-		return n, d.checkRest()
-	default:
-		return n, d.explain(err)
+	for {
+		n, err := d.capped.Read(p)
+		switch {
+		case err == nil:
+			return n, nil
+		case !errors.Is(err, io.EOF):
+			return n, d.explain(err)
+		}
+		if err := d.next(); err != nil || n > 0 {
+			return n, err
+		}
 	}
+}
+
+// next begins the next member of gzip, if one follows. The decoder would do so by
+// itself, but take whatever follows for one.
+func (d *decompressor) next() error {
+	z, ok := d.decoder.(*gzip.Reader)
+	if !ok {
+		return d.checkRest()
+	}
+	head, err := d.source.Peek(2)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		return err
+	case string(head) != "\x1f\x8b":
+		return d.checkRest()
+	}
+	if err = z.Reset(d.source); err != nil {
+		return d.explain(err)
+	}
+	z.Multistream(false)
+	return nil
 }
 
 // checkRest returns io.EOF if nothing follows the compressed data.
