@@ -97,7 +97,7 @@ const hidden = "(hidden)"
 func HidePath(path string) string {
 	parts := strings.Split(path, "/")
 	for i, part := range parts {
-		if looksSecret(part) || i == 3 && len(parts) == 5 && parts[2] == "v1" && part != "devices" {
+		if hasSecret(part) || i == 3 && len(parts) == 5 && parts[2] == "v1" && part != "devices" {
 			parts[i] = hidden
 		}
 	}
@@ -139,6 +139,12 @@ func unescape(text string) string {
 		return plain
 	}
 	return text
+}
+
+// hasSecret says whether a part of a path has what looks like a credential somewhere:
+// clients paste "#token=…" and ";token=…" behind addresses.
+func hasSecret(part string) bool {
+	return strings.Contains(part, tokenMark) || strings.Contains(part, "eyJ") && strings.Count(part, ".") >= 2
 }
 
 // looksSecret knows a token of ours and a JWT by their form.

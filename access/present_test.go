@@ -87,6 +87,8 @@ func TestHidePath(t *testing.T) {
 		"/api/v1/devices/pump-7/telemetry":   "/api/v1/devices/pump-7/telemetry",
 		"/api/v1/devices/slt1.YQ.Yg/latest":  "/api/v1/devices/(hidden)/latest",
 		"/slt1.YQ.Yg":                        "/(hidden)",
+		"/api/v1/devices#token=slt1.YQ.Yg":   "/api/v1/(hidden)",
+		"/x;Bearer eyJa.eyJb.c2ln":           "/(hidden)",
 		"/api/v1/telemetry":                  "/api/v1/telemetry",
 		"/api/v1/eyJa.eyJb.c2ln/rpc/request": "/api/v1/(hidden)/rpc/request",
 	} {
