@@ -331,3 +331,14 @@ func TestUnknownSettingIsWarnedOf(t *testing.T) {
 		t.Error("no warning")
 	}
 }
+
+// Where others can reach it the service serves, with access control or with
+// off-i-know.
+func TestServesOnAllAddresses(t *testing.T) {
+	t.Parallel()
+	for setting, status := range map[string]int{"SLUICE_KEYS=" + keyText("k1"): 401, "SLUICE_AUTH=off-i-know": 200} {
+		p := serving(t, "SLUICE_ADDR=0.0.0.0:0", setting)
+		_, port, _ := net.SplitHostPort(strings.TrimPrefix(p.url, "http://"))
+		do(t, "GET", "http://127.0.0.1:"+port+"/api/v1/devices", "").want(t, status)
+	}
+}

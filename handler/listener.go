@@ -26,11 +26,16 @@ func listen(ctx context.Context, s settings.Settings) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A name such as localhost may mean anything.
 	tcp, ok := listener.(*net.TCPListener)
-	if address, _ := listener.Addr().(*net.TCPAddr); !ok || address == nil || !address.IP.IsLoopback() {
+	if !ok {
 		_ = listener.Close()
-		return nil, fmt.Errorf("%s is not loopback, and there is no access control yet", listener.Addr())
+		return nil, fmt.Errorf("%s is not TCP", listener.Addr())
+	}
+	// A name such as localhost may mean anything: the settings only believed that others
+	// cannot reach it.
+	if address, _ := tcp.Addr().(*net.TCPAddr); s.Auth == settings.AuthOff && (address == nil || !address.IP.IsLoopback()) {
+		_ = listener.Close()
+		return nil, fmt.Errorf("%s is not loopback, and access control is off", listener.Addr())
 	}
 	return newBoundedListener(tcp, connections(s.Memory)), nil
 }
