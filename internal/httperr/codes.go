@@ -14,7 +14,7 @@ const (
 	QueryTooLarge    = "query_too_large"     // reads more than the service does for one query
 	UnknownDevice    = "unknown_device"      // no such device
 	UnknownLetter    = "unknown_dead_letter" // no such dead letter, or it is done
-	LetterCut        = "dead_letter_cut"     // its body was too large to be kept whole
+	LetterCut        = "dead_letter_cut"     // its event was too large to be kept whole
 	Unauthorized     = "unauthorized"        // no credential, or not a valid one
 	Forbidden        = "forbidden"           // the credential lacks a scope: the message says which
 	ForbiddenDevice  = "forbidden_device"    // the credential is for other devices
