@@ -23,9 +23,10 @@ type hubState struct {
 type consumption struct {
 	By   string     `json:"by"` // SLUICE_CONSUME of this process
 	AsOf *time.Time `json:"asOf"`
-	// Lag is of all partitions together, Seconds of the one that is furthest behind.
-	Lag        int64            `json:"lagEvents"`
-	Seconds    int64            `json:"lagSeconds"`
+	// Lag is of all partitions together, Seconds of the one that is furthest behind;
+	// nil while there is a Reason: an old lag is none.
+	Lag        *int64           `json:"lagEvents"`
+	Seconds    *int64           `json:"lagSeconds"`
 	Lost       int64            `json:"lostEvents"` // expired in the hub before they were consumed
 	Partitions []partitionState `json:"partitions"`
 	Reason     string           `json:"reason,omitempty"` // why that is not known, or not newer
@@ -65,14 +66,17 @@ func (h *house) consumption(ctx context.Context) *consumption {
 	c := &consumption{By: string(h.settings.Consume), Partitions: []partitionState{}}
 	lags, asOf, err := h.frontier.Lags(ctx)
 	c.AsOf = known(asOf)
+	lag, seconds := c.count(lags)
 	if err != nil {
 		c.Reason = err.Error()
+	} else {
+		c.Lag, c.Seconds = &lag, &seconds
 	}
-	c.count(lags)
 	return c
 }
 
-func (c *consumption) count(lags []consume.Lag) {
+// count lists the partitions, and says how far all of them are behind.
+func (c *consumption) count(lags []consume.Lag) (lag, seconds int64) {
 	for _, l := range lags {
 		s := partitionState{
 			Partition: l.Partition, Sequence: l.Sequence, Enqueued: known(l.Enqueued), Last: l.Last,
@@ -82,8 +86,9 @@ func (c *consumption) count(lags []consume.Lag) {
 			s.Rereading = &l.Until
 		}
 		c.Partitions = append(c.Partitions, s)
-		c.Lag, c.Seconds, c.Lost = c.Lag+s.Lag, max(c.Seconds, s.Seconds), c.Lost+s.Lost
+		lag, seconds, c.Lost = lag+s.Lag, max(seconds, s.Seconds), c.Lost+s.Lost
 	}
+	return lag, seconds
 }
 
 // letterState is how many dead letters wait.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"sync/atomic"
 	"time"
 
 	"sluice/hub"
@@ -32,18 +34,43 @@ func openHub(s settings.Settings, log *slog.Logger) (*hub.Hub, error) {
 }
 
 // hubProber asks the hub a question now and then: sending shows whether it
-// answers, but only while somebody sends.
-func hubProber(h *hub.Hub) *prober {
+// answers, but only while somebody sends. denied gets why it refuses the question, nil
+// if it does not.
+func hubProber(h *hub.Hub, denied *atomic.Pointer[error]) *prober {
 	return &prober{
 		names: []string{h.Name()}, now: time.Now, away: func() bool { return h.Away() != nil },
 		check: func(ctx context.Context, _ int, _ bool) error {
 			_, err := h.Partition(ctx, "0") // each hub has one
-			if !errors.Is(err, hub.ErrUnavailable) {
-				return nil // a key that may only send must not ask
+			switch {
+			case errors.Is(err, hub.ErrDenied): // it may take what is sent all the same
+				denied.Store(&err)
+				return nil
+			case errors.Is(err, hub.ErrUnavailable):
+				return err
+			default:
+				denied.Store(nil)
+				return nil
 			}
-			return err
 		},
 	}
+}
+
+// ready says whether readings can be accepted, by what is known of the store and by
+// the hub, and whether they will be consumed: a key may send that must not read.
+func (g *ground) ready(ctx context.Context, store error, mayQueue bool) readiness {
+	away := g.hubAway(ctx)
+	r := judge(store, away, mayQueue)
+	denied := g.hubDenied.Load()
+	if away != nil || denied == nil || !r.accepts() || g.settings.Consume == settings.ByNobody {
+		return r
+	}
+	reason := "the Event Hub cannot be read, what waits there is not consumed: " + (*denied).Error()
+	if r.Reason != "" {
+		reason = r.Reason + "; and " + reason
+	}
+	parts := map[string]string{"consuming": (*denied).Error()}
+	maps.Copy(parts, r.Degraded)
+	return readiness{"degraded", reason, parts}
 }
 
 // hubAway is why the hub takes nothing at the moment; errNoHub without one.

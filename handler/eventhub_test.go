@@ -51,7 +51,7 @@ func TestTheHubIsConsumed(t *testing.T) {
 	})
 	within(t, "no lag", func() bool {
 		c := statusOf(t, p.url).Consumption
-		return c.Reason == "" && c.Lag == 0 && len(c.Partitions) == 2 && c.Partitions[0].Last+c.Partitions[1].Last == 11-2
+		return c.Reason == "" && *c.Lag == 0 && *c.Seconds == 0 && len(c.Partitions) == 2 && c.Partitions[0].Last+c.Partitions[1].Last == 11-2
 	})
 	if s := statusOf(t, p.url); s.Hub.Name != hub.Name || s.Hub.Breaker != "closed" || s.Hub.ConsumerGroup != "$Default" || s.Consumption.By != "self" {
 		t.Errorf("%+v", s.Hub)
@@ -94,6 +94,21 @@ func degraded(t *testing.T, url, part, reason string) {
 func whole(t *testing.T, url string) {
 	t.Helper()
 	within(t, "ready", func() bool { return do(t, "GET", url+"/readyz", "").body == "{\"status\":\"ready\"}\n" })
+}
+
+// A key that does not read is told of, and the lag is not said to be 0, unless
+// nobody is to consume here.
+func TestHubDeniesReading(t *testing.T) {
+	t.Parallel()
+	at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{Partitions: 1})
+	wrong := "SLUICE_EVENTHUB=" + strings.Replace(at.ConnectionString(), at.Key(), "wrong", 1)
+	p := serving(t, wrong, "SLUICE_CONSUME=trigger")
+	degraded(t, p.url, "consuming", "denies access")
+	do(t, "GET", p.url+"/api/v1/status", "").want(t, 200, `"lagEvents":null,"lagSeconds":null`, "denies access")
+	p.stop()
+	sender := serving(t, wrong, "SLUICE_CONSUME=off")
+	whole(t, sender.url)
+	sender.stop()
 }
 
 // Readings go through the hub, and straight to the store while it is away.
@@ -306,13 +321,13 @@ func TestTheTriggerConsumes(t *testing.T) {
 		for n := range 5 {
 			putEvents(t, hub, eventhubs.Put{Body: []byte(someReading("p", n))})
 		}
-		within(t, "a lag", func() bool { return statusOf(t, p.url).Consumption.Lag == 5 })
+		within(t, "a lag", func() bool { lag := statusOf(t, p.url).Consumption.Lag; return lag != nil && *lag == 5 })
 		do(t, "POST", p.url+"/consume", envelopeOf(t, "other", 3, someReading("p", 3))).want(t, 500, `\"other\"`)
 		do(t, "POST", p.url+"/consume", envelopeOf(t, hub.Name, 3, someReading("p", 3), someReading("p", 4))).want(t, 200, "3 events reread")
 		if n := count(t, p.url, "p"); n != 5 {
 			t.Error(n, "readings of 5")
 		}
-		within(t, "no lag", func() bool { return statusOf(t, p.url).Consumption.Lag == 0 })
+		within(t, "no lag", func() bool { lag := statusOf(t, p.url).Consumption.Lag; return lag != nil && *lag == 0 })
 		p.stop()
 	})
 }

@@ -59,7 +59,7 @@ func newFront(g *ground, p patience) *front {
 	early := newEcho(g.log, p)
 	early.Use(crossOrigin(g.settings.CORS))
 	early.Use(admit(g.gate, g.settings.UnderHost()))
-	f.life.routes(early, func(ctx context.Context) readiness { return judge(f.whyNotOpen(), g.hubAway(ctx), f.mayQueue()) })
+	f.life.routes(early, func(ctx context.Context) readiness { return g.ready(ctx, f.whyNotOpen(), f.mayQueue()) })
 	registerTriggers(early, f.notDone, f.notDone, f.whyNotDone, g.settings.UnderHost(), g.log)
 	early.Match(statusMethods, statusPath, statusHandler(f.status, f.life))
 	if g.hasHub() {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"sluice/access"
@@ -32,6 +33,7 @@ type ground struct {
 
 	hub       *hub.Hub // nil: there is none
 	hubProber *prober
+	hubDenied atomic.Pointer[error] // why it refuses questions; nil: it does not
 }
 
 func newGround(s settings.Settings, storage storage, h *hub.Hub, keys access.Keys, log *slog.Logger) *ground {
@@ -42,7 +44,7 @@ func newGround(s settings.Settings, storage storage, h *hub.Hub, keys access.Key
 	}
 	g.gate = newGate(s, keys, g.blocked, storage.now)
 	if h != nil {
-		g.hubProber = hubProber(h)
+		g.hubProber = hubProber(h, &g.hubDenied)
 	}
 	config, floor := ingestConfig(s), g.late.Floor
 	config.Devices = g.gate.Writer

@@ -197,7 +197,7 @@ func (h *house) routes(e *echo.Echo) {
 
 // ready says whether readings can be accepted.
 func (h *house) ready(ctx context.Context) readiness {
-	return judge(h.store.ready(ctx), h.hubAway(ctx), true)
+	return h.ground.ready(ctx, h.store.ready(ctx), true)
 }
 
 // close makes durable what waits for a flush, ends the consumer, the compactor,

@@ -19,8 +19,8 @@ var home []byte
 type readiness struct {
 	Status string `json:"status"` // ready, degraded, starting, stopping, unready
 	Reason string `json:"reason,omitempty"`
-	// Degraded has what is away while readings can be accepted without it (store or
-	// eventhub), and why.
+	// Degraded has what is away while readings can be accepted without it (store,
+	// eventhub or consuming), and why.
 	Degraded map[string]string `json:"degraded,omitempty"`
 }
 
