@@ -4,7 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
-	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -105,22 +105,41 @@ func HidePath(path string) string {
 }
 
 // queryNames are the parameters by which credentials are known to come in a query
-// string, in small letters. No route of ours has one of them.
+// string, as bare makes them. No route of ours has one of them.
 var queryNames = map[string]bool{
-	"access_token": true, "accesstoken": true, "api-key": true, "api_key": true, "apikey": true, "auth": true, "auth_token": true,
-	"authorization": true, "bearer": true, "code": true, "id_token": true, "jwt": true, "key": true, "p": true, "passwd": true,
-	"password": true, "pwd": true, "secret": true, "sig": true, "token": true, "x-api-key": true, "x-functions-key": true,
+	"accesstoken": true, "apikey": true, "apitoken": true, "auth": true, "authorization": true, "authtoken": true, "bearer": true,
+	"clientsecret": true, "code": true, "credential": true, "devicetoken": true, "idtoken": true, "jwt": true, "key": true,
+	"ocpapimsubscriptionkey": true, "p": true, "pass": true, "passwd": true, "password": true, "pw": true, "pwd": true, "sas": true,
+	"secret": true, "sharedaccesssignature": true, "sig": true, "signature": true, "subscriptionkey": true, "token": true, "u": true,
+	"xapikey": true, "xfunctionskey": true,
+}
+
+// bare is a parameter's name without what its spellings differ in.
+func bare(name string) string {
+	return strings.Map(func(c rune) rune {
+		if strings.ContainsRune("-_[] ", c) {
+			return -1
+		}
+		return c
+	}, strings.ToLower(name))
 }
 
 // inQuery says whether a query string has a credential: it would be in the logs of
-// every proxy on the way.
+// every proxy on the way. Clients and proxies escape what is escaped already, so it is
+// read twice.
 func inQuery(query string) bool {
 	for query != "" {
 		var pair string
 		pair, query = cutAny(query)
 		name, value, _ := strings.Cut(pair, "=")
-		if queryNames[strings.ToLower(unescape(name))] || looksSecret(unescape(value)) || looksSecret(unescape(name)) {
-			return true
+		for range 3 {
+			if queryNames[bare(name)] || looksSecret(name) || looksSecret(value) {
+				return true
+			}
+			if !strings.ContainsAny(pair, "%+") {
+				break
+			}
+			name, value = unescape(name), unescape(value)
 		}
 	}
 	return false
@@ -134,11 +153,27 @@ func cutAny(query string) (pair, rest string) {
 	return query, ""
 }
 
+// unescape reads what is escaped in a query string, and leaves what is not well-formed
+// as it is: it hides nothing of the rest.
 func unescape(text string) string {
-	if plain, err := url.QueryUnescape(text); err == nil {
-		return plain
+	if !strings.ContainsAny(text, "%+") {
+		return text
 	}
-	return text
+	plain := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case c == '+':
+			c = ' '
+		case c == '%' && i+2 < len(text):
+			if v, err := strconv.ParseUint(text[i+1:i+3], 16, 8); err == nil {
+				c = byte(v)
+				i += 2
+			}
+		}
+		plain = append(plain, c)
+	}
+	return string(plain)
 }
 
 // hasSecret says whether a part of a path has what looks like a credential somewhere:
@@ -147,7 +182,18 @@ func hasSecret(part string) bool {
 	return strings.Contains(part, tokenMark) || strings.Contains(part, "eyJ") && strings.Count(part, ".") >= 2
 }
 
-// looksSecret knows a token of ours and a JWT by their form.
+// looksSecret knows a token of ours anywhere in a text, and a JWT as a word of it.
 func looksSecret(text string) bool {
-	return isToken(text) || strings.HasPrefix(text, "eyJ") && strings.Count(text, ".") == 2
+	if strings.Contains(text, tokenMark) {
+		return true
+	}
+	if !strings.Contains(text, "eyJ") {
+		return false
+	}
+	for word := range strings.FieldsFuncSeq(text, func(c rune) bool { return c > 'z' || c != '.' && !isToken68(string(c)) }) {
+		if strings.HasPrefix(word, "eyJ") && strings.Count(word, ".") == 2 {
+			return true
+		}
+	}
+	return false
 }

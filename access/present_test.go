@@ -70,11 +70,35 @@ func TestPresent(t *testing.T) {
 		{"/x?q=" + token, nil, "", ErrQuery},
 		{"/x?q=slt1%2EYQ.Yg", nil, "", ErrQuery},
 		{"/x?eyJhbGciOi.eyJhdWQiOi.c2ln", nil, "", ErrQuery},
+		{"/x?q=x%20" + token, nil, "", ErrQuery},
+		{"/x?q=Bearer%20" + token, nil, "", ErrQuery},
+		{"/x?q=Bearer+" + token, nil, "", ErrQuery},
+		{"/x?limit=1%26token=" + token, nil, "", ErrQuery},
+		{"/x?limit=1%2526token%253D" + "slt1%252EYQ.Yg", nil, "", ErrQuery},
+		{"/x?q=slt1%2EYQ.Yg%zz", nil, "", ErrQuery}, // not well-formed, but a proxy's log has it
+		{"/x?q=Bearer%20eyJhbGciOi.eyJhdWQiOi.c2ln", nil, "", ErrQuery},
+		{"/x?%2574oken=x", nil, "", ErrQuery},
+		{"/x?metric=temp.x,rate&device=pump-1,eyJ,a.b.c&agg=mean,p95&cursor=eyJhIjoxfQ&step=5m&tz=Europe%2FBerlin&from=2026-11-24T12:00:00%2B01:00&limit=1&format=csv&tag.site=a%20b&fill=none", []string{"Bearer " + token}, token, nil},
 		{"/x?metric=tokens&device=token&prefix=p&format=csv&from=now-1h", []string{"Bearer " + token}, token, nil},
 	} {
 		got, err := Present(request("GET", c.target, c.headers...))
 		if got != c.want || !errors.Is(err, c.err) {
 			t.Errorf("%s %.80q: %q, %v, want %q, %v", c.target, c.headers, got, err, c.want, c.err)
+		}
+	}
+}
+
+// However a credential's name is spelt, it is one.
+func TestNamesInQueries(t *testing.T) {
+	for _, name := range strings.Fields("token accesstoken authtoken apitoken apikey devicetoken clientsecret password passwd pass pw signature sig sas sharedaccesssignature credential subscriptionkey authorization u p " +
+		"access_token ACCESS-TOKEN Access%5FToken token[] token%5B%5D auth_token Api-Token x-api-key X-Functions-Key device_token client_secret sharedAccessSignature shared-access-signature subscription-key Ocp-Apim-Subscription-Key id_token jwt key code auth bearer pwd secret") {
+		if _, err := Present(request("GET", "/x?limit=1&"+name+"=x", "Bearer a")); !errors.Is(err, ErrQuery) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range strings.Fields("metric metrics device devices prefix agg from to step limit cursor order format tz fill tag until since tokens keys user") {
+		if _, err := Present(request("GET", "/x?"+name+"=x", "Bearer a")); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -33,9 +35,14 @@ func openKeys(s settings.Settings) (access.Keys, error) {
 func newGate(s settings.Settings, keys access.Keys, blocked *access.Blocked, now func() time.Time) *access.Gate {
 	c := access.Config{Off: !s.AccessControl(), Keys: keys, Blocked: blocked, Now: now}
 	if s.Issuer != "" {
-		c.Issuer = oidc.New(oidc.Config{Issuer: s.Issuer, Audience: s.Audience, Now: now})
+		c.Issuer = oidc.New(oidc.Config{Issuer: s.Issuer, Audience: s.Audience, Now: now, Log: issuerLog(s)})
 	}
 	return access.NewGate(c)
+}
+
+// issuerLog is where the process's log goes: how an issuer fares is not a request's.
+func issuerLog(s settings.Settings) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: s.Log}))
 }
 
 // admit lets those through to a route who may use it. Credentials are judged before
@@ -45,6 +52,9 @@ func admit(gate *access.Gate, underHost bool) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			r := c.Request()
+			if !underHost && c.Get(onlyForwarded) != nil {
+				return errCrossOrigin
+			}
 			if access.IsPublic(r.URL.EscapedPath()) || underHost && isHosts(c) {
 				return next(c)
 			}
@@ -115,7 +125,10 @@ func refuse(c echo.Context, err error) error {
 	case errors.Is(err, access.ErrBlocked):
 		return httperr.New(httperr.DeviceBlocked, "the device of this credential is blocked")
 	case errors.Is(err, access.ErrUnavailable):
-		return httperr.Retry(httperr.Unavailable, retryIssuer, err, "the issuer of the credential does not answer: try again")
+		// Written here, and not by the server's error handler, which has a warning for each
+		// such answer: whoever sends forged tokens would fill the log. That the issuer is
+		// away it has once.
+		return httperr.Write(c, httperr.Retry(httperr.Unavailable, retryIssuer, err, "the issuer of the credential does not answer: try again"))
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}

@@ -408,6 +408,55 @@ func TestCredentialsThatAreRefused(t *testing.T) {
 	}
 }
 
+// Who sends what looks like an issuer's token while it is away writes no lines into
+// the log.
+func TestAnIssuersAbsenceFillsNoLog(t *testing.T) {
+	t.Parallel()
+	g := newGuarded(t)
+	var log bytes.Buffer
+	server := httptest.NewServer(newApp(g.house, &life{started: time.Now()}, slog.New(slog.NewTextHandler(&log, nil)), defaultPatience))
+	forged := g.issuer.token(t, "Telemetry.Admin")
+	g.issuer.Close()
+	for range 20 {
+		a := do(t, "GET", server.URL+"/api/v1/devices", "", "Authorization", "Bearer "+forged)
+		if a.want(t, 503, `"code":"unavailable"`); a.header.Get("Retry-After") != "5" {
+			t.Error(a.header)
+		}
+	}
+	server.Close()
+	if log.Len() > 0 {
+		t.Error(log.String())
+	}
+}
+
+// Behind the host's proxy Host is the process's own address, and the caller's is in
+// X-Forwarded-Host; who is reached without a host believes no such header.
+func TestOurOwnPageUnderTheHost(t *testing.T) {
+	t.Parallel()
+	for underHost, env := range map[bool][]string{false: nil, true: {"FUNCTIONS_CUSTOMHANDLER_PORT=1", "AZURE_FUNCTIONS_ENVIRONMENT=Development"}} {
+		g := newGuarded(t, env...)
+		bearer := "Bearer " + mint(t, "k1", access.Claim{Scope: access.Admin})
+		post := func(status int, header ...string) {
+			t.Helper()
+			do(t, "POST", g.URL+"/api/v1/devices/pump-1/telemetry", `{"t":1}`, append(header, "Authorization", bearer)...).want(t, status)
+		}
+		ours := 403
+		if underHost {
+			ours = 200
+		}
+		post(ours, "Origin", "https://app.example.com", "X-Forwarded-Host", "app.example.com")
+		post(403, "Origin", "https://evil.example", "X-Forwarded-Host", "app.example.com")
+		post(403, "Origin", "https://app.example.com.evil.example", "X-Forwarded-Host", "app.example.com")
+		post(403, "Origin", "https://app.example.com", "X-Forwarded-Host", "app.example.com, app.example.com")
+		post(403, "Origin", "null", "X-Forwarded-Host", "null")
+		post(403, "Origin", "https://app.example.com")
+		post(403, "Origin", "https://app.example.com", "X-Forwarded-Host", "app.example.com", "Sec-Fetch-Site", "cross-site")
+		post(200, "Origin", g.URL)
+		// Nor are public paths left out.
+		do(t, "POST", g.URL+"/healthz", "", "Origin", "https://app.example.com", "X-Forwarded-Host", "evil.example").want(t, 403)
+	}
+}
+
 // Under the host its triggers are its own, whatever others show; all else asks for
 // credentials.
 func TestAccessUnderTheHost(t *testing.T) {

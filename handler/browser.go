@@ -84,11 +84,34 @@ func crossOrigin(allowed settings.Origins) echo.MiddlewareFunc {
 					return preflight(c)
 				}
 			case foreign.Check(r) != nil:
-				return httperr.New(httperr.CrossOrigin, "a web page of another origin sent this: SLUICE_CORS names those that may")
+				if !isForwarded(foreign, r) {
+					return errCrossOrigin
+				}
+				c.Set(onlyForwarded, true) // admit knows whether there is a host
 			}
 			return next(c)
 		}
 	}
+}
+
+var errCrossOrigin = httperr.New(httperr.CrossOrigin, "a web page of another origin sent this: SLUICE_CORS names those that may")
+
+// onlyForwarded marks, in an echo.Context, a request whose page is of the origin that
+// X-Forwarded-Host names, and not of the one in Host. The Functions host puts its own
+// address for the process into Host, and the caller's into X-Forwarded-Host, in the
+// place of whatever a client says there. Without the host admit refuses such requests.
+const onlyForwarded = "sluice.onlyForwarded"
+
+// isForwarded says whether a request is of our own page, if X-Forwarded-Host is where
+// it was sent.
+func isForwarded(foreign *http.CrossOriginProtection, r *http.Request) bool {
+	hosts := r.Header.Values("X-Forwarded-Host")
+	if len(hosts) != 1 || hosts[0] == "" {
+		return false
+	}
+	asSent := *r
+	asSent.Host = hosts[0]
+	return foreign.Check(&asSent) == nil
 }
 
 func preflight(c echo.Context) error {

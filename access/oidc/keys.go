@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -24,11 +25,14 @@ const (
 	// keysLast is how long they are used if the issuer does not answer.
 	keysLast = 24 * time.Hour
 	// askAgain is the least between two questions, whatever tokens are shown.
-	askAgain  = 10 * time.Second
-	askWithin = 5 * time.Second
-	maxAnswer = 1 << 20
-	maxKeys   = 100
-	minRSA    = 2048 // bits
+	askAgain = 10 * time.Second
+	// askWithin is less than what the log has a line for of each request.
+	askWithin = 4 * time.Second
+	// maxWaiting is how many tokens wait for the issuer's answer.
+	maxWaiting = 32
+	maxAnswer  = 1 << 20
+	maxKeys    = 100
+	minRSA     = 2048 // bits
 )
 
 // keySet is the issuer's keys as it said last. go-oidc's own asks the issuer for
@@ -37,13 +41,15 @@ type keySet struct {
 	issuer string
 	client *http.Client
 	now    func() time.Time
+	log    *slog.Logger
 
-	mu     sync.Mutex
-	keys   []jose.JSONWebKey
-	got    time.Time     // when keys were read; zero: never
-	asked  time.Time     // when the issuer was asked last
-	failed error         // of that
-	asking chan struct{} // closed when an answer is there; nil: nobody asks
+	mu      sync.Mutex
+	keys    []jose.JSONWebKey
+	got     time.Time     // when keys were read; zero: never
+	asked   time.Time     // when the issuer was asked last
+	failed  error         // of that
+	asking  chan struct{} // closed when an answer is there; nil: nobody asks
+	waiting int           // how many wait for that
 }
 
 func newKeySet(c Config) *keySet {
@@ -55,7 +61,11 @@ func newKeySet(c Config) *keySet {
 	own.Timeout = askWithin
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	own.Transport = bounded{own.Transport}
-	return &keySet{issuer: c.Issuer, client: &own, now: c.Now}
+	log := c.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &keySet{issuer: c.Issuer, client: &own, now: c.Now, log: log}
 }
 
 // VerifySignature implements go-oidc's KeySet: the payload of a token that one of
@@ -125,14 +135,17 @@ func (s *keySet) known() (keys []jose.JSONWebKey, fresh bool) {
 
 // ask returns the keys to judge a token of key id by, having asked the issuer if it
 // may be asked. While it does not answer, what it said last holds; ErrUnavailable if
-// that is nothing, too old, or not about that key.
+// that is nothing, too old, or not about that key. The same is true while too many
+// wait for its answer.
 func (s *keySet) ask(ctx context.Context, id string) ([]jose.JSONWebKey, error) {
-	if err := s.wait(ctx, id); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
+	err := s.wait(ctx, id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case errors.Is(err, errCrowd) && s.lasts(id):
+		return s.keys, nil
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case s.failed == nil, s.lasts(id):
 		return s.keys, nil
 	default:
@@ -144,8 +157,11 @@ func (s *keySet) ask(ctx context.Context, id string) ([]jose.JSONWebKey, error) 
 // mu is held.
 func (s *keySet) lasts(id string) bool { return s.now().Sub(s.got) < keysLast && hasKey(s.keys, id) }
 
+var errCrowd = errors.New("too many wait for the issuer's answer")
+
 // wait returns when the issuer was asked not long ago, and answered. If it did not
 // answer lately, it is asked, but nobody waits for it who could be judged without.
+// errCrowd; the context's error.
 func (s *keySet) wait(ctx context.Context, id string) error {
 	s.mu.Lock()
 	since := s.now().Sub(s.asked)
@@ -154,10 +170,23 @@ func (s *keySet) wait(ctx context.Context, id string) error {
 		go s.read(s.asking) //nolint:gosec // G118: the answer is everybody's, so no one's request ends the question; it has a time-out of its own
 	}
 	asking, enough := s.asking, s.failed != nil && s.lasts(id)
+	waits := asking != nil && !enough
+	crowd := waits && s.waiting >= maxWaiting
+	if waits && !crowd {
+		s.waiting++
+	}
 	s.mu.Unlock()
-	if asking == nil || enough {
+	switch {
+	case crowd:
+		return errCrowd
+	case !waits:
 		return nil
 	}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.waiting--
+	}()
 	select {
 	case <-asking:
 		return nil
@@ -167,18 +196,25 @@ func (s *keySet) wait(ctx context.Context, id string) error {
 }
 
 // read asks the issuer. No request's context ends it: others wait for the same
-// answer.
+// answer. The log has when it goes away and when it is back, whoever asks how often.
 func (s *keySet) read(done chan struct{}) {
 	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
 	defer cancel()
 	keys, err := s.fetchSafely(ctx)
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	was := s.failed
 	s.asking, s.failed = nil, err
 	if err == nil {
 		s.keys, s.got = keys, s.now()
 	}
+	s.mu.Unlock()
 	close(done)
+	switch {
+	case err != nil && was == nil:
+		s.log.Warn("the issuer of credentials does not say its keys: those it said last hold for a day", "issuer", s.issuer, "error", err)
+	case err == nil && was != nil:
+		s.log.Info("the issuer of credentials says its keys again", "issuer", s.issuer)
+	}
 }
 
 // fetchSafely turns a panic, which would end the process in a goroutine of its own,

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -41,6 +42,8 @@ type Config struct {
 	// bounds.
 	Client *http.Client
 	Now    func() time.Time
+	// Log has when the issuer goes away and is back; nil: nothing has.
+	Log *slog.Logger
 }
 
 // Claims is what a token says.
@@ -54,13 +57,14 @@ type Claims struct {
 // to.
 type Verifier struct {
 	now    func() time.Time
+	keys   *keySet
 	tokens *oidc.IDTokenVerifier
 }
 
 // New makes a Verifier.
 func New(c Config) *Verifier {
 	keys := newKeySet(c)
-	return &Verifier{now: c.Now, tokens: oidc.NewVerifier(c.Issuer, keys, &oidc.Config{
+	return &Verifier{now: c.Now, keys: keys, tokens: oidc.NewVerifier(c.Issuer, keys, &oidc.Config{
 		ClientID: c.Audience, SupportedSigningAlgs: algorithms,
 		SkipExpiryCheck: true, // it has no leeway for clocks
 	})}

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -288,6 +289,110 @@ func TestHangingIssuer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Not more than so many wait for an issuer that hangs: the others are told at once,
+// or judged by the keys there are.
+func TestWaitersAreBounded(t *testing.T) {
+	p, unknown := rsaPair(t, "r1", 2048), rsaPair(t, "r2", 2048)
+	i, c := newIssuer(t, p), newClock()
+	v := verifier(i, c)
+	right := p.token(t, i.claims(nil))
+	if _, err := v.Verify(t.Context(), right); err != nil {
+		t.Fatal(err)
+	}
+	i.set(func() { i.fault = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() } })
+	c.pass(keysFor)
+	ctx, cancel := context.WithCancel(t.Context())
+	forged := unknown.token(t, i.claims(nil))
+	const callers = 4 * maxWaiting
+	verdicts := make(chan error, callers)
+	for range callers {
+		go func() {
+			_, err := v.Verify(ctx, forged)
+			verdicts <- err
+		}()
+	}
+	// Those are told before the issuer's time is over.
+	for range callers - maxWaiting {
+		select {
+		case err := <-verdicts:
+			if !errors.Is(err, ErrUnavailable) {
+				t.Error(err)
+			}
+		case <-time.After(askWithin / 2):
+			t.Fatal("more wait than may")
+		}
+	}
+	began := time.Now()
+	if _, err := v.Verify(t.Context(), right); err != nil || time.Since(began) > askWithin/4 {
+		t.Error(err, time.Since(began))
+	}
+	cancel()
+	for range maxWaiting {
+		if err := <-verdicts; !errors.Is(err, ErrUnavailable) {
+			t.Error(err)
+		}
+	}
+	if n := v.keys.waiting; n != 0 {
+		t.Errorf("%d are still waiting", n)
+	}
+}
+
+// lines is a log that a test reads.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) count(what string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), what)
+}
+
+// The log has that an issuer is away, and that it is back, once each.
+func TestOutageIsLoggedOnce(t *testing.T) {
+	p := rsaPair(t, "r1", 2048)
+	i, c, log := newIssuer(t, p), newClock(), &lines{}
+	v := New(Config{Issuer: i.URL, Audience: "api://sluice", Now: c.Now, Log: slog.New(slog.NewTextHandler(log, nil))})
+	right := p.token(t, i.claims(map[string]any{"exp": noon.AddDate(1, 0, 0).Unix()}))
+	ask := func(want error) {
+		t.Helper()
+		for range 3 {
+			for range 10 {
+				if _, err := v.Verify(t.Context(), right); !errors.Is(err, want) {
+					t.Error(err)
+				}
+			}
+			c.pass(keysLast)
+		}
+	}
+	has := func(away, back int) {
+		t.Helper()
+		for deadline := time.Now().Add(5 * time.Second); log.count("level=WARN") < away || log.count("level=INFO") < back; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				break
+			}
+		}
+		if a, b := log.count("level=WARN"), log.count("level=INFO"); a != away || b != back {
+			t.Errorf("away %d, back %d: want %d, %d", a, b, away, back)
+		}
+	}
+	ask(nil)
+	has(0, 0)
+	i.set(func() { i.fault = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) } })
+	ask(ErrUnavailable)
+	has(1, 0)
+	i.set(func() { i.fault = nil })
+	ask(nil)
+	has(1, 1)
 }
 
 func TestIsTrusted(t *testing.T) {
