@@ -69,9 +69,11 @@ type Config struct {
 	MaxDecoded              int64
 	MaxReadings, MaxMetrics int
 	// RoundBytes (default 32 MiB, in memory, decoded) is how much is gathered before
-	// it is appended. Parallel (4) is how many partitions decode and append at a time.
+	// it is appended. Parallel (4) is how many partitions decode and append at a time,
+	// Shards (8) to how many shards each of them appends at the same time.
 	RoundBytes int
 	Parallel   int
+	Shards     int
 	// Deadline (5 min) is when a call ends, whatever is left: half of the time after
 	// which the host would kill the process (functionTimeout in host.json). Page (500)
 	// is how many events are reread at a time.
@@ -87,6 +89,7 @@ func (c Config) withDefaults() Config {
 	c.MaxMetrics = cmp.Or(c.MaxMetrics, telemetry.MaxMetrics)
 	c.RoundBytes = cmp.Or(c.RoundBytes, 32<<20)
 	c.Parallel = cmp.Or(c.Parallel, 4)
+	c.Shards = cmp.Or(c.Shards, 8)
 	c.Deadline = cmp.Or(c.Deadline, 5*time.Minute)
 	c.Page = cmp.Or(c.Page, 500)
 	if c.Refuse == nil {

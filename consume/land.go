@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sort"
 
+	"golang.org/x/sync/errgroup"
+
 	"sluice/deadletters"
 	"sluice/engine"
 	"sluice/hub"
@@ -74,13 +76,14 @@ func (c *Consumer) land(ctx context.Context, list []judged) (Result, error) {
 		n := c.cfg.Engine.Shard(d.ID)
 		shards[n] = append(shards[n], d)
 	}
-	for _, n := range slices.Sorted(maps.Keys(shards)) {
-		l := landing{Consumer: c, shard: n, floor: noFloor}
-		err := l.append(ctx, shards[n])
+	landings, err := c.appendAll(ctx, shards)
+	for _, l := range landings {
 		r.Appends += l.appends
-		if err != nil {
-			return r, err
-		}
+	}
+	if err != nil {
+		return r, err
+	}
+	for _, l := range landings {
 		for i := range list {
 			l.takeBack(&list[i])
 		}
@@ -90,6 +93,21 @@ func (c *Consumer) land(ctx context.Context, list []judged) (Result, error) {
 		r.Rejected += list[i].rejected
 	}
 	return r, nil
+}
+
+// appendAll appends to some shards at a time: a call waits as long as the store
+// takes for one, not for all of its shards. The landings are in order of shards.
+func (c *Consumer) appendAll(ctx context.Context, shards map[int][]block.Device) ([]*landing, error) {
+	landings := make([]*landing, 0, len(shards))
+	var group errgroup.Group
+	group.SetLimit(c.cfg.Shards)
+	for _, n := range slices.Sorted(maps.Keys(shards)) {
+		l := &landing{Consumer: c, shard: n, floor: noFloor}
+		landings = append(landings, l)
+		group.Go(func() error { return l.append(ctx, shards[n]) })
+	}
+	err := group.Wait()
+	return landings, err
 }
 
 // landing is the append of one shard's readings.

@@ -89,7 +89,7 @@ func (w *world) open(o options, rows store.Rows) {
 	}
 	w.letters = deadletters.New(rows, clock)
 	w.progress = progress.New(rows, "telemetry", "$Default", clock)
-	c := consume.Config{Engine: w.engine, DeadLetters: w.letters, Progress: w.progress, Hub: w.hub, Retention: o.retention, Now: clock}
+	c := consume.Config{Engine: w.engine, DeadLetters: w.letters, Progress: w.progress, Hub: w.hub, Retention: o.retention, Now: clock, Shards: 1} // so that the calls of the store have one order
 	if o.config != nil {
 		o.config(&c)
 	}
