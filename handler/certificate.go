@@ -2,6 +2,9 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"sync"
@@ -27,6 +30,9 @@ type certificate struct {
 // lookAgain is how often the files are looked at, at most.
 const lookAgain = 10 * time.Second
 
+// mostOfPEM is how long a file may be: chains have some KiB.
+const mostOfPEM = 1 << 20
+
 // loadCertificate reads the files of the settings; nil without any. A settingError
 // says what is wrong with them.
 func loadCertificate(s settings.Settings, log *slog.Logger) (*certificate, error) {
@@ -35,7 +41,7 @@ func loadCertificate(s settings.Settings, log *slog.Logger) (*certificate, error
 	}
 	c := &certificate{cert: s.TLSCert, key: s.TLSKey, log: log, now: time.Now}
 	if err := c.load(); err != nil {
-		return nil, &settingError{"SLUICE_TLS_CERT", err}
+		return nil, err
 	}
 	c.looked = c.now()
 	return c, nil
@@ -72,14 +78,45 @@ func (c *certificate) current() *tls.Certificate {
 	return c.loaded
 }
 
+// load reads the files; its errors are settingErrors.
 func (c *certificate) load() error {
 	times := c.times() // before the content: a change meanwhile is seen the next time
-	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+	cert, err := readPEM(c.cert)
 	if err != nil {
-		return err
+		return &settingError{"SLUICE_TLS_CERT", err}
+	}
+	key, err := readPEM(c.key)
+	if err != nil {
+		return &settingError{"SLUICE_TLS_KEY", err}
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return &settingError{"SLUICE_TLS_CERT", err}
 	}
 	c.loaded, c.files = &pair, times
 	return nil
+}
+
+// readPEM reads a file that ends: a pipe without a writer would not even be opened,
+// and a device may be without an end.
+func readPEM(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &os.PathError{Op: "read", Path: name, Err: errors.New("is not a regular file")}
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, mostOfPEM+1))
+	if err == nil && len(text) > mostOfPEM {
+		err = fmt.Errorf("%s is longer than 1 MiB", name)
+	}
+	return text, err
 }
 
 func (c *certificate) times() (times [2]time.Time) {

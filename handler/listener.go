@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 
 	"sluice/internal/settings"
@@ -13,12 +14,19 @@ import (
 // wait in the system's queue. Its connections are TCP's with all they can do.
 // (Those of x/net/netutil cannot close their writing half, without which
 // net/http resets a connection whose body it did not read, and the client
-// never sees why it was refused.)
+// never sees why it was refused.) Half of them is what one source may have, so
+// that one that opens many and says nothing does not keep out the others.
 type boundedListener struct {
 	*net.TCPListener
 	slots  chan struct{}
 	closed chan struct{}
 	once   sync.Once
+
+	source func(net.Addr) netip.Prefix
+	each   int // of a source, at most
+
+	mu   sync.Mutex
+	open map[netip.Prefix]int // of sources that have some: no more than there are slots
 }
 
 func listen(ctx context.Context, s settings.Settings) (net.Listener, error) {
@@ -46,22 +54,74 @@ func connections(memory settings.Size) int {
 }
 
 func newBoundedListener(l *net.TCPListener, most int) *boundedListener {
-	return &boundedListener{TCPListener: l, slots: make(chan struct{}, most), closed: make(chan struct{})}
+	return &boundedListener{
+		TCPListener: l, slots: make(chan struct{}, most), closed: make(chan struct{}),
+		source: source, each: max(most/2, 1), open: map[netip.Prefix]int{},
+	}
 }
 
-// Accept waits for a connection, and before that for room for it.
+// source is who is taken for one: an address, of IPv6 the 64 bits that a host or
+// a home is given. Loopback is none, and not bounded: there the Functions host or
+// a proxy brings the calls of everybody.
+func source(remote net.Addr) netip.Prefix {
+	tcp, ok := remote.(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	address := tcp.AddrPort().Addr().Unmap()
+	if !address.IsValid() || address.IsLoopback() {
+		return netip.Prefix{}
+	}
+	prefix, _ := address.Prefix(min(address.BitLen(), 64))
+	return prefix
+}
+
+// Accept waits for a connection, and before that for room for it. Those of a source
+// that has its share are closed.
 func (l *boundedListener) Accept() (net.Conn, error) {
 	select {
 	case l.slots <- struct{}{}:
 	case <-l.closed:
 		return nil, net.ErrClosed
 	}
-	c, err := l.AcceptTCP()
-	if err != nil {
-		<-l.slots
-		return nil, err
+	for {
+		c, err := l.AcceptTCP()
+		if err != nil {
+			<-l.slots
+			return nil, err
+		}
+		of := l.source(c.RemoteAddr())
+		if l.take(of) {
+			return &boundedConn{TCPConn: c, free: sync.OnceFunc(func() { l.give(of); <-l.slots })}, nil
+		}
+		_ = c.SetLinger(0) // nothing of it stays in the system either
+		_ = c.Close()
 	}
-	return &boundedConn{TCPConn: c, free: sync.OnceFunc(func() { <-l.slots })}, nil
+}
+
+// take counts a connection of a source, if it may have one more.
+func (l *boundedListener) take(of netip.Prefix) bool {
+	if !of.IsValid() {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[of] >= l.each {
+		return false
+	}
+	l.open[of]++
+	return true
+}
+
+func (l *boundedListener) give(of netip.Prefix) {
+	if !of.IsValid() {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[of]--; l.open[of] <= 0 {
+		delete(l.open, of)
+	}
 }
 
 // Close ends listening; connections stay open.
