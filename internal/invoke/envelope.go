@@ -28,7 +28,7 @@ func (r *reader) envelope() (e Envelope, err error) {
 			e.data = map[string]datum{}
 			return r.object(func(binding string) (err error) {
 				if len(e.data) == mostBindings {
-					return fmt.Errorf("Data has over %d bindings", mostBindings)
+					return fmt.Errorf("over %d bindings in Data", mostBindings)
 				}
 				e.data[binding], err = r.datum()
 				return within("Data."+binding, err)
