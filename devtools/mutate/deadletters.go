@@ -34,8 +34,8 @@ var letterMutants = []mutant{
 		`		found.state = waiting
 	case found.state != waiting:`}),
 	letter("TestReplayOfWhatWasCut", "half-is-replayed", "half an event is another one", edit{"deadletters/store.go",
-		`case found.Size > MaxBody:`,
-		`case found.Size > 2*MaxBody:`}),
+		`case found.Cut:`,
+		`case found.Cut && found.Size < 0:`}),
 	letter("TestIdentity", "bodies-do-not-count", "the id is the event's", edit{"deadletters/id.go",
 		`	h.Write(body)
 `, `	h.Write(body[:0])

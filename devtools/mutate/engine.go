@@ -239,8 +239,8 @@ type writer struct {`}),
 	}
 `}),
 	property(300, "cut-spares-its-own-stamp", "7: what is not above the stamp is gone", edit{"telemetry/block/select.go",
-		`if s > stamp {`,
-		`if s >= stamp {`}),
+		`return s > stamp })`,
+		`return s >= stamp })`}),
 
 	by("TestFloorRowOnlyRises", "floor-falls", "8: the floor only rises", edit{"engine/floor.go",
 		`if to := day(trusted-int64(retention)) * nanosPerDay; to > f.accepts() {`,

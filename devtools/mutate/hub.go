@@ -104,7 +104,7 @@ var hubMutants = []mutant{
 	},
 	{
 		name: "hub/place-beyond-the-end", rule: "a hub that was made anew is read from its beginning",
-		edits: []edit{{"hub/shelf.go", `if end, ok := last[place.Partition]; ok && place.Sequence <= end {`, `if _, ok := last[place.Partition]; ok {`}},
+		edits: []edit{{"hub/shelf.go", `if end, ok := last[place.Partition]; ok && place.Sequence <= end && before >= 0 {`, `if _, ok := last[place.Partition]; ok && before >= 0 {`}},
 		pkg:   "./hub", test: "^TestConsumeAnew$",
 	},
 	{
