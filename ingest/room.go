@@ -22,6 +22,7 @@ const spread = 8
 type body struct {
 	room *room
 	held int64
+	cut  bool // a part of it was read and thrown away
 }
 
 func (r *room) body() *body { return &body{room: r} }
@@ -51,15 +52,20 @@ func (b *body) free() {
 }
 
 // metered reads a decompressed body and fails with ErrFull where there is no
-// memory for more of it.
+// memory for more of it, and from then on: what was read then is lost, and a reader
+// that tried again would get a text with a hole in it, which may even be right.
 type metered struct {
 	io.Reader
 	body *body
 }
 
 func (m metered) Read(p []byte) (int, error) {
+	if m.body.cut {
+		return 0, ErrFull
+	}
 	n, err := m.Reader.Read(p)
 	if n > 0 && !m.body.take(n) {
+		m.body.cut = true
 		return 0, ErrFull
 	}
 	return n, err

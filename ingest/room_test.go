@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -45,5 +46,21 @@ func TestBodiesUnderWayAreBounded(t *testing.T) {
 	}
 	if code, text := post(strings.NewReader(metric("2"))); code != 200 {
 		t.Error("there is room again:", code, text)
+	}
+}
+
+// A body that lost a part is not read on, though there is memory again: the rest
+// would be another text.
+func TestNoHolesInBodies(t *testing.T) {
+	r := &room{most: 4 * spread}
+	other, mine := r.body(), r.body()
+	other.take(3)
+	m := metered{strings.NewReader("123456"), mine}
+	if n, err := m.Read(make([]byte, 3)); n != 0 || !errors.Is(err, ErrFull) {
+		t.Fatal(n, err)
+	}
+	other.free()
+	if n, err := m.Read(make([]byte, 3)); n != 0 || !errors.Is(err, ErrFull) {
+		t.Error(n, err, "the text goes on behind a hole")
 	}
 }
