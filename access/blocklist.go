@@ -48,18 +48,8 @@ func (l blocklist) head(ctx context.Context) (head, error) {
 	if err != nil {
 		return head{}, fmt.Errorf("read the list of blocked devices: %w", err)
 	}
-	h := head{etag: row.ETag}
-	format := int64(0)
-	for _, p := range row.Properties {
-		switch p.Name {
-		case "count":
-			h.count, _ = p.Value.(int64)
-		case "format":
-			format, _ = p.Value.(int64)
-		case "version":
-			h.version, _ = p.Value.(string)
-		}
-	}
+	h := head{etag: row.ETag, count: row.Int("count"), version: row.Text("version")}
+	format := row.Int("format")
 	if format > blockedFormat {
 		return head{}, fmt.Errorf("%w: %d of the list of blocked devices, this version reads up to %d", store.ErrFormat, format, blockedFormat)
 	}

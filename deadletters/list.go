@@ -101,7 +101,7 @@ func (s *Store) Count(ctx context.Context) (n int, more bool, err error) {
 			return false, nil
 		}
 		seen++
-		if state(textOf(row, "state")) == waiting {
+		if state(row.Text("state")) == waiting {
 			n++
 		}
 		return true, nil

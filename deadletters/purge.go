@@ -51,7 +51,7 @@ func (s *Store) purge(ctx context.Context, upTo time.Time) (int, error) {
 	var old []store.Row
 	searched := 0
 	err := s.scan(ctx, r, func(row store.Row) (bool, error) {
-		if searched++; intOf(row, "received") <= upTo.UnixMilli() {
+		if searched++; row.Int("received") <= upTo.UnixMilli() {
 			old = append(old, row)
 		}
 		return len(old) < maxPurged && searched < maxSearched, nil
@@ -108,7 +108,7 @@ func (s *Store) remove(ctx context.Context, rows []store.Row) (int, error) {
 func removal(row store.Row) []store.Op {
 	ops := []store.Op{{Kind: store.Delete, Key: row.Key, IfMatch: row.ETag}}
 	if i, ok := idOfKey(row.Key); ok {
-		ops = append(ops, record{parts: int(intOf(row, "parts"))}.deleteParts(i)...)
+		ops = append(ops, record{parts: int(row.Int("parts"))}.deleteParts(i)...)
 	}
 	return ops
 }

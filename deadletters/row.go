@@ -101,50 +101,26 @@ func decode(row store.Row) (record, error) {
 	if !ok {
 		return record{}, fmt.Errorf("%w: key %q", ErrCorrupt, row.Key)
 	}
-	if f := intOf(row, "format"); f > format {
+	if f := row.Int("format"); f > format {
 		return record{}, fmt.Errorf("%w: %d of %s, this version reads up to %d", ErrFormat, f, i, format)
 	}
 	r := record{
 		Letter: Letter{
 			ID:       i.String(),
-			Reason:   telemetry.Refusal{Code: telemetry.Code(textOf(row, "code")), Message: textOf(row, "message")},
-			Rejected: int(intOf(row, "rejected")),
-			Received: time.UnixMilli(intOf(row, "received")).UTC(),
+			Reason:   telemetry.Refusal{Code: telemetry.Code(row.Text("code")), Message: row.Text("message")},
+			Rejected: int(row.Int("rejected")),
+			Received: time.UnixMilli(row.Int("received")).UTC(),
 			Source: Source{
-				Hub: textOf(row, "hub"), Partition: textOf(row, "partition"),
-				Sequence: intOf(row, "sequence"), Enqueued: time.UnixMilli(intOf(row, "enqueued")).UTC(),
+				Hub: row.Text("hub"), Partition: row.Text("partition"),
+				Sequence: row.Int("sequence"), Enqueued: time.UnixMilli(row.Int("enqueued")).UTC(),
 			},
-			Device: textOf(row, "device"), PartitionKey: textOf(row, "partitionKey"),
-			ContentType: textOf(row, "contentType"), ContentEncoding: textOf(row, "contentEncoding"),
-			Body: bytesOf(row, "body"), Size: int(intOf(row, "size")),
+			Device: row.Text("device"), PartitionKey: row.Text("partitionKey"),
+			ContentType: row.Text("contentType"), ContentEncoding: row.Text("contentEncoding"),
+			Body: row.Bytes("body"), Size: int(row.Int("size")),
 		},
-		state: state(textOf(row, "state")), parts: int(intOf(row, "parts")),
-		accepted: int(intOf(row, "accepted")), etag: row.ETag,
+		state: state(row.Text("state")), parts: int(row.Int("parts")),
+		accepted: int(row.Int("accepted")), etag: row.ETag,
 	}
-	r.Cut = r.Size > MaxBody || intOf(row, "cut") != 0 // older letters only have the size
+	r.Cut = r.Size > MaxBody || row.Int("cut") != 0 // older letters only have the size
 	return r, nil
-}
-
-func property(row store.Row, name string) any {
-	for _, p := range row.Properties {
-		if p.Name == name {
-			return p.Value
-		}
-	}
-	return nil
-}
-
-func intOf(row store.Row, name string) int64 {
-	n, _ := property(row, name).(int64)
-	return n
-}
-
-func textOf(row store.Row, name string) string {
-	s, _ := property(row, name).(string)
-	return s
-}
-
-func bytesOf(row store.Row, name string) []byte {
-	b, _ := property(row, name).([]byte)
-	return b
 }

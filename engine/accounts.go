@@ -17,7 +17,7 @@ type mark struct {
 
 func (c Config) readMark(ctx context.Context, account int) (mark, error) {
 	row, err := c.Accounts[account].Get(ctx, configTable, configPartition, markKey)
-	return mark{intOf(row, "format"), textOf(row, "id"), int(intOf(row, "index")), int(intOf(row, "accounts"))}, err
+	return mark{row.Int("format"), row.Text("id"), int(row.Int("index")), int(row.Int("accounts"))}, err
 }
 
 // claimAccounts makes sure that every account is the one that it was when the
@@ -99,11 +99,11 @@ func (c Config) checkMark(account int, m mark, id identity) error {
 func (c Config) explainUnmarked(ctx context.Context, account int, id identity) error {
 	row, err := c.Accounts[account].Get(ctx, configTable, configPartition, identityKey)
 	switch {
-	case err == nil && textOf(row, "id") == id.id:
+	case err == nil && row.Text("id") == id.id:
 		return fmt.Errorf("%w: %s and %s are one, the first account of store %s; give each of its accounts once", ErrMismatch, c.name(0), c.name(account), id.id)
 	case err == nil:
 		return fmt.Errorf("%w: %s is the first account of another store, %s; the settings give it to store %s as number %d",
-			ErrMismatch, c.name(account), textOf(row, "id"), id.id, account+1)
+			ErrMismatch, c.name(account), row.Text("id"), id.id, account+1)
 	case !absent(err):
 		return err
 	}
@@ -126,7 +126,7 @@ func (c Config) checkVacant(ctx context.Context, account int) error {
 		row, err := c.Accounts[account].Get(ctx, configTable, configPartition, identityKey)
 		if err == nil {
 			return fmt.Errorf("%w: %s is the first account of store %s, the settings have it as number %d of another one",
-				ErrMismatch, c.name(account), textOf(row, "id"), account+1)
+				ErrMismatch, c.name(account), row.Text("id"), account+1)
 		}
 		if !absent(err) {
 			return err

@@ -22,7 +22,7 @@ func (e *Engine) CheckAccount(ctx context.Context, account int, write bool) erro
 		return fmt.Errorf("%w: the store is gone from %s", ErrMismatch, e.config.name(account))
 	case err != nil:
 		return err
-	case textOf(row, "id") != e.id:
+	case row.Text("id") != e.id:
 		return fmt.Errorf("%w: %s belongs to another store now", ErrMismatch, e.config.name(account))
 	case !write:
 		return nil

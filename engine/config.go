@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"sluice/store"
@@ -86,36 +85,4 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-func property(row store.Row, name string) any {
-	for _, p := range row.Properties {
-		if p.Name == name {
-			return p.Value
-		}
-	}
-	return nil
-}
-
-// intOf reads an integer property, 0 without. (A table may give small ones
-// back as another type, or as text.)
-func intOf(row store.Row, name string) int64 {
-	switch v := property(row, name).(type) {
-	case int64:
-		return v
-	case string:
-		n, _ := strconv.ParseInt(v, 10, 64)
-		return n
-	}
-	return 0
-}
-
-func textOf(row store.Row, name string) string {
-	s, _ := property(row, name).(string)
-	return s
-}
-
-func bytesOf(row store.Row, name string) []byte {
-	b, _ := property(row, name).([]byte)
-	return b
 }

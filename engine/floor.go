@@ -77,10 +77,10 @@ func readFloor(ctx context.Context, rows store.Rows) (floorRow, error) {
 	if err != nil {
 		return floorRow{}, fmt.Errorf("read the floor of retention: %w", err)
 	}
-	f := floorRow{floor: intOf(row, "floor"), trusted: intOf(row, "trusted"), seen: intOf(row, "seen"), etag: row.ETag}
+	f := floorRow{floor: row.Int("floor"), trusted: row.Int("trusted"), seen: row.Int("seen"), etag: row.ETag}
 	// 0 where an older version wrote it
-	f.latest, f.announced, f.since = max(f.seen, intOf(row, "latest")), intOf(row, "announced"), intOf(row, "since")
-	f.drained, f.queued = intOf(row, "drained"), intOf(row, "queued")
+	f.latest, f.announced, f.since = max(f.seen, row.Int("latest")), row.Int("announced"), row.Int("since")
+	f.drained, f.queued = row.Int("drained"), row.Int("queued")
 	return f, nil
 }
 

@@ -154,16 +154,16 @@ func (c Config) newIdentity() []store.Property {
 
 // decodeIdentity reads the config row and holds it against the settings.
 func (c Config) decodeIdentity(row store.Row) (identity, error) {
-	format := intOf(row, "format")
+	format := row.Int("format")
 	id := identity{
-		id: textOf(row, "id"), shards: int(intOf(row, "shards")), buckets: int(intOf(row, "buckets")),
+		id: row.Text("id"), shards: int(row.Int("shards")), buckets: int(row.Int("buckets")),
 		accounts: 1, made: true, etag: row.ETag,
 	}
 	if format == formatAccounts {
-		id.accounts, id.names = int(intOf(row, "accounts")), textOf(row, "names")
-		id.made, _ = property(row, "made").(bool)
+		id.accounts, id.names = int(row.Int("accounts")), row.Text("names")
+		id.made, _ = row.Property("made").(bool)
 	}
-	switch hash := textOf(row, "hash"); {
+	switch hash := row.Text("hash"); {
 	case format > formatAccounts:
 		return id, fmt.Errorf("%w: %d, this version reads up to %d", ErrFormat, format, formatAccounts)
 	case format < formatOne || id.id == "":
@@ -179,7 +179,7 @@ func (c Config) decodeIdentity(row store.Row) (identity, error) {
 	case id.accounts != len(c.Accounts):
 		return id, c.otherAccounts(id)
 	}
-	return id, id.decodePlaces(textOf(row, "places"))
+	return id, id.decodePlaces(row.Text("places"))
 }
 
 func (c Config) otherAccounts(id identity) error {

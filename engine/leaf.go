@@ -150,7 +150,7 @@ func sortProperties(props []store.Property) {
 // checkFormat refuses what a newer version has written, and what no version
 // has.
 func checkFormat(row store.Row) error {
-	switch v := intOf(row, propFormat); {
+	switch v := row.Int(propFormat); {
 	case v < 1:
 		return fmt.Errorf("%w: a row without its format: none of a store's", ErrCorrupt)
 	case v > Format:
@@ -161,12 +161,12 @@ func checkFormat(row store.Row) error {
 
 // decodeLeaf reads a leaf's row, of its columns those of metrics (nil: all).
 func decodeLeaf(row store.Row, high position, metrics []string) (leaf, error) {
-	l := leaf{key: row.Key, low: position(textOf(row, propLow)), high: high, etag: row.ETag}
+	l := leaf{key: row.Key, low: position(row.Text(propLow)), high: high, etag: row.ETag}
 	if err := checkFormat(row); err != nil {
 		return l, fmt.Errorf("leaf %s: %w", row.Key, err)
 	}
 	var err error
-	if index := bytesOf(row, propIndex); index != nil {
+	if index := row.Bytes(propIndex); index != nil {
 		l.frame, err = decodeNarrow(row, index, metrics)
 	} else {
 		l.frame, err = decodeWide(row)
@@ -182,7 +182,7 @@ func decodeLeaf(row store.Row, high position, metrics []string) (leaf, error) {
 
 func decodeNarrow(row store.Row, index []byte, metrics []string) (block.Frame, error) {
 	columns := block.Columns{Index: index}
-	numbered := strings.Split(textOf(row, propNames), ",")
+	numbered := strings.Split(row.Text(propNames), ",")
 	for _, p := range row.Properties {
 		data, ok := p.Value.([]byte)
 		if !ok || p.Name == propIndex {

@@ -133,7 +133,7 @@ func pageProperties(low string, data []byte) []store.Property {
 }
 
 func decodePage(row store.Row) (listPage, error) {
-	p := listPage{key: row.Key, low: textOf(row, propLow), high: strings.TrimPrefix(row.Key, pagePrefix), etag: row.ETag}
+	p := listPage{key: row.Key, low: row.Text(propLow), high: strings.TrimPrefix(row.Key, pagePrefix), etag: row.ETag}
 	if err := checkFormat(row); err != nil {
 		return p, fmt.Errorf("list page %s: %w", row.Key, err)
 	}

@@ -26,7 +26,7 @@ func (s *Store) Owners(ctx context.Context) ([]hub.Owner, error) {
 }
 
 func ownerOf(row store.Row) hub.Owner {
-	return hub.Owner{Partition: textOf(row, "id"), ID: textOf(row, "owner"), Since: timeOf(row, "since"), Version: string(row.ETag)}
+	return hub.Owner{Partition: row.Text("id"), ID: row.Text("owner"), Since: timeOf(row, "since"), Version: string(row.ETag)}
 }
 
 // Claim implements hub.Checkpoints. Failed, some may be written.

@@ -2,7 +2,6 @@ package progress
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
 	"sluice/store"
@@ -28,20 +27,20 @@ func decode(row store.Row) (Position, error) {
 		return Position{}, err
 	}
 	return Position{
-		Partition:  textOf(row, "id"),
-		Sequence:   intOf(row, "sequence"),
-		Offset:     textOf(row, "offset"),
+		Partition:  row.Text("id"),
+		Sequence:   row.Int("sequence"),
+		Offset:     row.Text("offset"),
 		Enqueued:   timeOf(row, "enqueued"),
-		Until:      intOf(row, "until"),
-		Lost:       intOf(row, "lost"),
+		Until:      row.Int("until"),
+		Lost:       row.Int("lost"),
 		Written:    timeOf(row, "written"),
-		Generation: intOf(row, "generation"),
+		Generation: row.Int("generation"),
 		stored:     true, tag: row.ETag,
 	}, nil
 }
 
 func checkFormat(row store.Row) error {
-	if f := intOf(row, "format"); f > format {
+	if f := row.Int("format"); f > format {
 		return fmt.Errorf("%w: row %q of table %s has format %d, this version reads up to %d", store.ErrFormat, row.Key, Table, f, format)
 	}
 	return nil
@@ -56,36 +55,9 @@ func nanos(t time.Time) int64 {
 }
 
 func timeOf(row store.Row, name string) time.Time {
-	n := intOf(row, name)
+	n := row.Int(name)
 	if n == 0 {
 		return time.Time{}
 	}
 	return time.Unix(0, n).UTC()
-}
-
-func property(row store.Row, name string) any {
-	for _, p := range row.Properties {
-		if p.Name == name {
-			return p.Value
-		}
-	}
-	return nil
-}
-
-// intOf reads an integer property, 0 without. (A table may give small ones
-// back as text.)
-func intOf(row store.Row, name string) int64 {
-	switch v := property(row, name).(type) {
-	case int64:
-		return v
-	case string:
-		n, _ := strconv.ParseInt(v, 10, 64)
-		return n
-	}
-	return 0
-}
-
-func textOf(row store.Row, name string) string {
-	s, _ := property(row, name).(string)
-	return s
 }

@@ -76,7 +76,7 @@ func decodeEntry(row store.Row) (store.Entry, error) {
 	if !ok || err != nil {
 		return store.Entry{}, fmt.Errorf("row %q: not bucket!commit!part: %w", row.Key, store.ErrCorrupt)
 	}
-	if err := checkFormat(row.Properties); err != nil {
+	if err := checkFormat(row); err != nil {
 		return store.Entry{}, fmt.Errorf("row %q: %w", row.Key, err)
 	}
 	e := store.Entry{ID: id, Bucket: n}

@@ -56,16 +56,14 @@ func (j *Journal) readHead(ctx context.Context, shard int) (store.Head, error) {
 }
 
 func decodeHead(shard int, row store.Row) (store.Head, error) {
-	if err := checkFormat(row.Properties); err != nil {
+	if err := checkFormat(row); err != nil {
 		return store.Head{}, err
 	}
-	text, _ := property(row.Properties, "Epochs").(string)
-	state, _ := property(row.Properties, "State").([]byte)
 	var list []epochJSON
-	if err := json.Unmarshal([]byte(text), &list); err != nil {
+	if err := json.Unmarshal([]byte(row.Text("Epochs")), &list); err != nil {
 		return store.Head{}, fmt.Errorf("epochs of the head: %w: %w", store.ErrCorrupt, err)
 	}
-	head := store.Head{State: state, Version: string(row.ETag)}
+	head := store.Head{State: row.Bytes("State"), Version: string(row.ETag)}
 	for i, e := range list {
 		if _, err := parsePlace(shard, e.Place); err != nil {
 			return store.Head{}, fmt.Errorf("epoch %d of the head: %w: %w", i, store.ErrCorrupt, err)
@@ -78,18 +76,9 @@ func decodeHead(shard int, row store.Row) (store.Head, error) {
 	return head, nil
 }
 
-func property(properties []store.Property, name string) any {
-	for _, p := range properties {
-		if p.Name == name {
-			return p.Value
-		}
-	}
-	return nil
-}
-
 // checkFormat refuses what a newer version has written.
-func checkFormat(properties []store.Property) error {
-	switch f, ok := property(properties, "Format").(int64); {
+func checkFormat(row store.Row) error {
+	switch f, ok := row.Property("Format").(int64); {
 	case !ok || f < 1:
 		return fmt.Errorf("a row without its format: %w", store.ErrCorrupt)
 	case f > format:
