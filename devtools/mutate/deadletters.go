@@ -55,7 +55,7 @@ var letterMutants = []mutant{
 		`there[row.Key] = true`,
 		`_ = row`}),
 	letter("TestPurge/memory", "purged-by-the-hubs-time", "30 days after it was received", edit{"deadletters/purge.go",
-		`if searched++; intOf(row, "received") <= upTo.UnixMilli() {`,
+		`if searched++; row.Int("received") <= upTo.UnixMilli() {`,
 		`if searched++; upTo.UnixMilli() > 0 {`}),
 	letter("TestPurge/memory", "bodies-stay", "with the parts of its body", edit{"deadletters/purge.go",
 		`if i, ok := idOfKey(row.Key); ok {`,
