@@ -51,20 +51,20 @@ func nab(t *testing.T) []block.Device {
 func TestPacking(t *testing.T) {
 	flushes := []struct {
 		name    string
-		devices func() []block.Device
+		devices func(t *testing.T) []block.Device // t: of the flush, which may be skipped alone
 	}{
-		{"1 reading", func() []block.Device { return fleet(1, 1) }},
-		{"10 devices × 1", func() []block.Device { return fleet(10, 1) }},
-		{"100 devices × 1", func() []block.Device { return fleet(100, 1) }},
-		{"1,250 devices × 1", func() []block.Device { return fleet(1250, 1) }},
-		{"62 devices × 80", func() []block.Device { return fleet(62, 80) }},
-		{"10 meters × 40", func() []block.Device { return meters(10, 40) }},
-		{"NAB, all nine", func() []block.Device { return nab(t) }},
+		{"1 reading", func(*testing.T) []block.Device { return fleet(1, 1) }},
+		{"10 devices × 1", func(*testing.T) []block.Device { return fleet(10, 1) }},
+		{"100 devices × 1", func(*testing.T) []block.Device { return fleet(100, 1) }},
+		{"1,250 devices × 1", func(*testing.T) []block.Device { return fleet(1250, 1) }},
+		{"62 devices × 80", func(*testing.T) []block.Device { return fleet(62, 80) }},
+		{"10 meters × 40", func(*testing.T) []block.Device { return meters(10, 40) }},
+		{"NAB, all nine", nab},
 	}
 	t.Log("| a flush of | readings | block, bytes | body, bytes | body ÷ block |")
 	for _, f := range flushes {
 		t.Run(f.name, func(t *testing.T) {
-			devices := f.devices()
+			devices := f.devices(t)
 			blocks, err := block.Encode(devices, 1<<20)
 			if err != nil {
 				t.Fatal(err)

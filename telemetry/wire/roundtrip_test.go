@@ -94,7 +94,7 @@ func spell(t *rapid.T, r *telemetry.Reading, inPath bool) string {
 	for _, m := range r.Metrics {
 		metrics = append(metrics, str(m.Name)+": "+spellValue(m.Value, str))
 		if rapid.IntRange(0, 9).Draw(t, "null") == 0 {
-			metrics = append(metrics, str(m.Name+"~")+":null") // names are at most 20 runes
+			metrics = append(metrics, str(m.Name+strings.Repeat("~", 21))+":null") // no name has as many runes
 		}
 	}
 	for _, tag := range r.Tags {
