@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"sluice/internal/httperr"
-	"sluice/telemetry"
+	"sluice/internal/route"
 )
 
 // changeWithin bounds how long a change of the list of blocked devices takes.
@@ -33,7 +32,7 @@ func (a *API) Register(e *echo.Echo) {
 // change answers 204, for an unknown device, too.
 func (a *API) change(change func(ctx context.Context, device string) error) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		device, err := deviceOf(c)
+		device, err := route.Device(c, "deviceId")
 		if err != nil {
 			return err
 		}
@@ -48,21 +47,4 @@ func (a *API) change(change func(ctx context.Context, device string) error) echo
 		}
 		return c.NoContent(http.StatusNoContent)
 	}
-}
-
-// deviceOf reads the device of a path. echo leaves it as it was sent where it is not
-// in its usual encoding.
-func deviceOf(c echo.Context) (string, error) {
-	device := c.Param("deviceId")
-	if c.Request().URL.RawPath != "" {
-		plain, err := url.PathUnescape(device)
-		if err != nil {
-			return "", httperr.New(httperr.InvalidDevice, "device %.128q in the path is not percent-encoded correctly", device)
-		}
-		device = plain
-	}
-	if refusal := telemetry.CheckDevice(device); refusal != nil {
-		return "", httperr.New(httperr.InvalidDevice, "%s", refusal.Message)
-	}
-	return device, nil
 }

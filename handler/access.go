@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -32,17 +31,12 @@ func openKeys(s settings.Settings) (access.Keys, error) {
 	return keys, nil
 }
 
-func newGate(s settings.Settings, keys access.Keys, blocked *access.Blocked, now func() time.Time) *access.Gate {
+func newGate(s settings.Settings, keys access.Keys, blocked *access.Blocked, now func() time.Time, log *slog.Logger) *access.Gate {
 	c := access.Config{Off: !s.AccessControl(), Keys: keys, Blocked: blocked, Now: now}
 	if s.Issuer != "" {
-		c.Issuer = oidc.New(oidc.Config{Issuer: s.Issuer, Audience: s.Audience, Now: now, Log: issuerLog(s)})
+		c.Issuer = oidc.New(oidc.Config{Issuer: s.Issuer, Audience: s.Audience, Now: now, Log: log})
 	}
 	return access.NewGate(c)
-}
-
-// issuerLog is where the process's log goes: how an issuer fares is not a request's.
-func issuerLog(s settings.Settings) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: s.Log}))
 }
 
 // admit lets those through to a route who may use it. Credentials are judged before

@@ -42,7 +42,7 @@ func newGround(s settings.Settings, storage storage, h *hub.Hub, keys access.Key
 		clock: telemetry.NewClock(storage.now), inflight: newInflight(s), calls: newConcurrency(s), late: newLate(s.Shards, log),
 		blocked: access.NewBlocked(log),
 	}
-	g.gate = newGate(s, keys, g.blocked, storage.now)
+	g.gate = newGate(s, keys, g.blocked, storage.now, log)
 	if h != nil {
 		g.hubProber = hubProber(h, &g.hubDenied)
 	}

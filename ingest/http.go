@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 
 	"github.com/labstack/echo/v4"
 
 	"sluice/internal/httperr"
-	"sluice/telemetry"
+	"sluice/internal/route"
 	"sluice/telemetry/wire"
 )
 
@@ -18,7 +17,7 @@ func (in *Ingest) Telemetry(c echo.Context) error { return in.post(c, "") }
 
 // DeviceTelemetry is POST /api/v1/devices/:deviceId/telemetry.
 func (in *Ingest) DeviceTelemetry(c echo.Context) error {
-	device, err := deviceOf(c)
+	device, err := route.Device(c, "deviceId")
 	if err != nil {
 		return err
 	}
@@ -28,7 +27,7 @@ func (in *Ingest) DeviceTelemetry(c echo.Context) error {
 // DeleteDevice is DELETE /api/v1/devices/:deviceId: 202 without a body, for an
 // unknown device too.
 func (in *Ingest) DeleteDevice(c echo.Context) error {
-	device, err := deviceOf(c)
+	device, err := route.Device(c, "deviceId")
 	if err != nil {
 		return err
 	}
@@ -39,23 +38,6 @@ func (in *Ingest) DeleteDevice(c echo.Context) error {
 		return httperr.Retry(code, after, err, "the deletion is not durable: send it again")
 	}
 	return c.NoContent(http.StatusAccepted)
-}
-
-// deviceOf reads the device of a path. echo leaves it as it was sent where it
-// is not in its usual encoding.
-func deviceOf(c echo.Context) (string, error) {
-	device := c.Param("deviceId")
-	if c.Request().URL.RawPath != "" {
-		plain, err := url.PathUnescape(device)
-		if err != nil {
-			return "", httperr.New(httperr.InvalidDevice, "device %.128q in the path is not percent-encoded correctly", device)
-		}
-		device = plain
-	}
-	if refusal := telemetry.CheckDevice(device); refusal != nil {
-		return "", httperr.New(httperr.InvalidDevice, "%s", refusal.Message)
-	}
-	return device, nil
 }
 
 // post takes a body and answers with a verdict on its readings.

@@ -7,6 +7,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"sluice/internal/httperr"
+	"sluice/internal/route"
 	"sluice/telemetry"
 )
 
@@ -25,7 +26,7 @@ func (s *Service) prefix(ctx context.Context) (string, error) {
 // deviceID reads the device of a path that the request may read: the answer about
 // another one does not depend on whether there is such a device.
 func (s *Service) deviceID(c echo.Context) (string, error) {
-	id, err := deviceID(c)
+	id, err := route.Device(c, "id")
 	if err != nil {
 		return "", err
 	}

@@ -100,19 +100,3 @@ func (p params) limit() (int, error) {
 	}
 	return limit, nil
 }
-
-// deviceID reads the device of the path. The router hands on what is escaped.
-func deviceID(c echo.Context) (string, error) {
-	id := c.Param("id")
-	if c.Request().URL.RawPath != "" {
-		unescaped, err := url.PathUnescape(id)
-		if err != nil {
-			return "", httperr.New(httperr.InvalidDevice, "device id %s: %v", telemetry.Quote(id), err)
-		}
-		id = unescaped
-	}
-	if refusal := telemetry.CheckDevice(id); refusal != nil {
-		return "", httperr.New(httperr.InvalidDevice, "%s", refusal.Message)
-	}
-	return id, nil
-}
