@@ -165,7 +165,7 @@ func (c *Consumer) Take(ctx context.Context, partition string, events []hub.Even
 	t := &taking{Consumer: c, partition: partition, result: &r}
 	err := t.begin(ctx, events)
 	for first := 0; err == nil && first < len(events); {
-		if err = t.fill(ctx, events[first].Sequence); err != nil {
+		if err = t.fill(ctx, &events[first]); err != nil {
 			break
 		}
 		next := first + 1
@@ -205,6 +205,7 @@ type taking struct {
 	*Consumer
 	partition string
 	at        progress.Position // what is durable
+	patience  time.Time         // until when the call rereads
 	former    bool              // what is left of the call is not of this hub: it does not move at
 	result    *Result
 }

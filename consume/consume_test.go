@@ -311,6 +311,22 @@ func TestReplayAfterAFix(t *testing.T) {
 	equal(t, "after all", w.readings(), all)
 }
 
+// What was durable before its device was blocked is no dead letter when it comes
+// again.
+func TestBlockedAfterwards(t *testing.T) {
+	w := newWorld(t, options{})
+	before := foreign(7, `{"deviceId":"b","metrics":{"x":1}}`)
+	w.hub.send(before)
+	w.take(before)
+	w.open(options{config: func(c *consume.Config) {
+		c.Refuse = func(string) *telemetry.Refusal { return telemetry.Refuse(telemetry.DeviceBlocked, "blocked") }
+	}}, w.rows)
+	after := foreign(8, `{"deviceId":"b","metrics":{"x":2}}`)
+	w.hub.send(after)
+	w.take(before, after)
+	equal(t, "letters", w.buried(), "8 device_blocked 1")
+}
+
 // What a blocked device sent is in the dead letters, whoever brought it and in which
 // form, the rest lands; unblocked, a replay makes it appear.
 func TestBlockedDevices(t *testing.T) {

@@ -86,19 +86,25 @@ func (t *taking) anew(ctx context.Context, first int64) error {
 	return err
 }
 
+// rereadShare is the part of a call's time for which it rereads: what it comes to
+// stays, the next one goes on, and other partitions have their turn between.
+const rereadShare = 5
+
 // errPatience ends the rereading of a gap before the host ends the call.
 var errPatience = errors.New("time is over")
 
 // fill rereads the events that are not durable before until, if there are any.
 // What it reread stays so if it does not come to the end.
-func (t *taking) fill(ctx context.Context, until int64) error {
+func (t *taking) fill(ctx context.Context, next *hub.Event) error {
+	until := next.Sequence
 	if until <= t.at.Sequence+1 || t.former {
 		return nil
 	}
 	if t.cfg.Hub == nil {
 		return fmt.Errorf("events %d to %d were not given, and cannot be read from the hub: set SLUICE_EVENTHUB for the service too", t.at.Sequence+1, until-1)
 	}
-	if _, err := t.skipExpired(ctx, until); err != nil {
+	p, err := t.skipExpired(ctx, until)
+	if err != nil {
 		return err
 	}
 	missing := until - 1 - t.at.Sequence
@@ -106,11 +112,16 @@ func (t *taking) fill(ctx context.Context, until int64) error {
 		return nil
 	}
 	t.log.Warn("events were not given: they are reread from the hub", "partition", t.partition, "from", t.at.Sequence+1, "to", until-1)
-	var err error
 	if t.at, err = t.cfg.Progress.Reread(ctx, t.at, until); err != nil {
 		return err
 	}
-	switch err = t.reread(ctx, until); {
+	if p.Last <= t.at.Sequence { // a hub refuses to be read from beyond its end
+		err = t.ends(p, next)
+	} else {
+		t.patience = time.Now().Add(t.cfg.Deadline / rereadShare)
+		err = t.reread(ctx, next)
+	}
+	switch {
 	case errors.Is(err, errFormer):
 		return t.leave(ctx, until)
 	case err != nil:
@@ -135,14 +146,28 @@ func (t *taking) leave(ctx context.Context, until int64) error {
 	return err
 }
 
-// skipExpired passes over what the hub has no more, and says which event is its
-// last.
-func (t *taking) skipExpired(ctx context.Context, until int64) (last int64, err error) {
+// staleAnswers is for how long a hub may be behind with its answer to which event
+// is its last.
+const staleAnswers = 10 * time.Minute
+
+// ends says what it means that a hub ends before an event that was given: that it
+// is another one than the event's (errFormer), if it has a later event or the event
+// is so old that it would be in the answer. Else the answer may be an old one:
+// whoever took the call for done then would leave a gap.
+func (t *taking) ends(p hub.Partition, next *hub.Event) error {
+	if p.LastEnqueued.After(next.Enqueued) || t.cfg.Now().Sub(next.Enqueued) >= staleAnswers {
+		return errFormer
+	}
+	return fmt.Errorf("the hub says that it ends with event %d, and event %d was given: it is behind, or another one", p.Last, next.Sequence)
+}
+
+// skipExpired passes over what the hub has no more, and says what it has.
+func (t *taking) skipExpired(ctx context.Context, until int64) (hub.Partition, error) {
 	p, err := t.cfg.Hub.Partition(ctx, t.partition)
 	if err != nil {
-		return 0, fmt.Errorf("look for the oldest event: %w", err)
+		return p, fmt.Errorf("look for the oldest event: %w", err)
 	}
-	return p.Last, t.skip(ctx, min(p.First, until))
+	return p, t.skip(ctx, min(p.First, until))
 }
 
 // skip passes over the events before first, which are lost.
@@ -162,8 +187,8 @@ func (t *taking) skip(ctx context.Context, first int64) error {
 }
 
 // reread reads events up to until from the hub, a page at a time.
-func (t *taking) reread(ctx context.Context, until int64) error {
-	from := t.at.Sequence + 1
+func (t *taking) reread(ctx context.Context, next *hub.Event) error {
+	from, until := t.at.Sequence+1, next.Sequence
 	if t.at.Offset != "" {
 		from-- // the last durable one must still be the same
 	}
@@ -187,12 +212,12 @@ func (t *taking) reread(ctx context.Context, until int64) error {
 	case beyond:
 		return t.skip(ctx, until)
 	}
-	last, err := t.skipExpired(ctx, until)
+	p, err := t.skipExpired(ctx, until)
 	switch {
 	case err != nil || t.at.Sequence >= until-1:
 		return err
-	case last < until-1:
-		return errFormer
+	case p.Last < until-1:
+		return t.ends(p, next)
 	}
 	return fmt.Errorf("the hub says that it has event %d, and did not give it", t.at.Sequence+1)
 }
@@ -201,7 +226,7 @@ func (t *taking) reread(ctx context.Context, until int64) error {
 var errAnew = errors.New("the event hub is another one than before")
 
 func (t *taking) rereadPage(ctx context.Context, page []hub.Event) error {
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < t.cfg.Deadline/10 {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < t.cfg.Deadline/10 || time.Now().After(t.patience) {
 		return errPatience
 	}
 	for len(page) > 0 && page[0].Sequence <= t.at.Sequence {

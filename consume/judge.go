@@ -30,7 +30,7 @@ type judged struct {
 
 	readings int // of the event that are right as far as is known
 	rejected int
-	outlived int                   // of those rejected: were right, and are too old by now
+	outlived int                   // of those rejected: may have been right, and are too old or blocked by now
 	errors   []deadletters.Verdict // the first telemetry.MaxErrors
 }
 
@@ -84,7 +84,9 @@ func (j *judged) takeBack(refuse func(device string) *telemetry.Refusal) {
 		if refusal == nil {
 			kept = append(kept, *d)
 		} else {
+			before := j.rejected
 			j.rejectDevice(d, row, refusal)
+			j.outlived += j.rejected - before // it may have been let in when the event came first
 		}
 		row += count(d)
 	}

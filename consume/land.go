@@ -104,10 +104,21 @@ func (c *Consumer) appendAll(ctx context.Context, shards map[int][]block.Device)
 	for _, n := range slices.Sorted(maps.Keys(shards)) {
 		l := &landing{Consumer: c, shard: n, floor: noFloor}
 		landings = append(landings, l)
-		group.Go(func() error { return l.append(ctx, shards[n]) })
+		group.Go(func() error { return l.safely(ctx, shards[n]) })
 	}
 	err := group.Wait()
 	return landings, err
+}
+
+// safely contains a panic, which in a goroutine of its own would end the process.
+func (l *landing) safely(ctx context.Context, devices []block.Device) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.log.Error("landing panicked", "shard", l.shard, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = fmt.Errorf("shard %d: %w: %v", l.shard, errPanicked, r)
+		}
+	}()
+	return l.append(ctx, devices)
 }
 
 // landing is the append of one shard's readings.
@@ -317,8 +328,8 @@ func (t *taking) bury(ctx context.Context, list []judged, r *Result) error {
 	return nil
 }
 
-// outlived says that nothing is wrong with an event but that it is too old by
-// now, and that it was durable in its time.
+// outlived says that nothing is wrong with an event but what has come since, its
+// age or that a device is blocked, and that it was durable in its time.
 func (t *taking) outlived(j *judged) bool {
 	return j.outlived == j.rejected && t.at.Stored() && j.event.Sequence <= t.at.Sequence
 }

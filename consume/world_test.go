@@ -253,6 +253,7 @@ type memoryHub struct {
 	err    error // it is away
 	reads  int
 	cut    int // it gives that many events, and then fails; 0: all
+	behind int // its answer to which is its last is that many events old
 }
 
 func (h *memoryHub) Name() string { return "telemetry" }
@@ -276,7 +277,8 @@ func (h *memoryHub) Partition(_ context.Context, id string) (hub.Partition, erro
 	defer h.mu.Unlock()
 	p := hub.Partition{ID: id, First: h.next, Last: h.next - 1}
 	if n := len(h.events); n > 0 {
-		p.First, p.LastEnqueued = h.events[0].Sequence, h.events[n-1].Enqueued
+		last := h.events[n-1-h.behind]
+		p.First, p.Last, p.LastEnqueued = h.events[0].Sequence, last.Sequence, last.Enqueued
 	}
 	return p, h.err
 }
