@@ -41,6 +41,9 @@ var (
 
 // GroupConfig is what a Group needs to know; zero fields get their defaults.
 type GroupConfig struct {
+	// Now is the wall clock (default time.Now): what is stamped far ahead of it is not
+	// sent to the queue.
+	Now func() time.Time
 	// Linger is the shortest time between the beginnings of two flushes of a
 	// shard. A shard that has been idle for as long flushes at once.
 	Linger time.Duration
@@ -58,6 +61,9 @@ type GroupConfig struct {
 }
 
 func (c GroupConfig) withDefaults() GroupConfig {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	c.FlushReadings = orDefault(c.FlushReadings, 20_000)
 	c.FlushBytes = orDefault(c.FlushBytes, 8<<20)
 	c.QueueBytes = orDefault(c.QueueBytes, 64<<20)
@@ -90,8 +96,9 @@ type Group struct {
 
 // NewGroup makes a group over an appender and, if there is one, a queue.
 func NewGroup(appender Appender, cfg GroupConfig) *Group {
+	cfg = cfg.withDefaults()
 	g := &Group{
-		appender: appender, sink: sink{cfg.Queue, appender}, cfg: cfg.withDefaults(),
+		appender: appender, sink: sink{cfg.Queue, appender, cfg.Now}, cfg: cfg,
 		shards: make([]shard, appender.Shards()), closing: make(chan struct{}),
 	}
 	for i := range g.shards {
@@ -134,8 +141,17 @@ func (g *Group) reserve(parts []part) bool {
 	for i := range parts {
 		size += parts[i].bytes
 	}
-	before := g.queued.Add(size) - size
-	if before > 0 && before+size > g.cfg.QueueBytes || !g.letIn(parts, g.cfg.QueueBytes-before) {
+	before := g.queued.Load()
+	for {
+		if before > 0 && before+size > g.cfg.QueueBytes {
+			return false
+		}
+		if g.queued.CompareAndSwap(before, before+size) { // what does not fit is never counted, not for a moment
+			break
+		}
+		before = g.queued.Load()
+	}
+	if !g.letIn(parts, g.cfg.QueueBytes-before) {
 		g.queued.Add(-size)
 		return false
 	}

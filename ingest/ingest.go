@@ -75,6 +75,7 @@ type Ingest struct {
 // nanoseconds since the Unix epoch; it is called for each body.
 func New(cfg Config, store Store, clock *telemetry.Clock, floor func() int64) *Ingest {
 	cfg = cfg.withDefaults()
+	cfg.Group.Now = clock.Now
 	return &Ingest{
 		cfg: cfg, store: store, group: NewGroup(store, cfg.Group),
 		clock: clock, floor: floor, names: newNameBound(cfg.MaxMetrics),
@@ -123,14 +124,14 @@ func (in *Ingest) take(ctx context.Context, b *wire.Batch) (queued bool, c charg
 		return false, c, nil
 	}
 	b.Stamp(in.clock.Take(len(b.Readings)))
-	ctx, cancel := context.WithTimeout(ctx, in.cfg.Deadline)
+	within, cancel := context.WithTimeout(ctx, in.cfg.Deadline)
 	defer cancel()
-	queued, err = in.put(ctx, b)
+	queued, err = in.put(within, b)
 	if errors.Is(err, engine.ErrFloor) {
 		in.refuseOld(b)
-		queued, err = in.put(ctx, b) // with the same stamps: what is durable already stays as it is
+		queued, err = in.put(within, b) // with the same stamps: what is durable already stays as it is
 	}
-	if err != nil && !errors.Is(err, context.Canceled) { // who hangs up does not get readings for nothing: they may be durable yet
+	if err != nil && !errors.Is(ctx.Err(), context.Canceled) { // who hangs up does not get readings for nothing: they may be durable yet
 		c.back(b)
 	}
 	return queued, c, err

@@ -42,14 +42,38 @@ func limitBatch(rate *limit.Rate, b *wire.Batch) charge {
 		g := rate.Take(device, end-first)
 		c.note(device, g)
 		if first += g.Taken; first < end {
-			over = append(over, overrun{first, end, c.refusal(device, g)})
+			over = append(over, overrun{first: first, end: end})
 			c.refused += end - first
 		}
 	}
 	if len(over) > 0 {
+		c.explain(b.Readings, over)
 		b.Refuse(inTurn(over))
 	}
 	return c
+}
+
+// explain tells each device that has too many readings when all that the body has
+// of it would pass, in whatever order they stand: a client may send all of it again.
+func (c *charge) explain(readings []telemetry.Reading, over []overrun) {
+	all := map[string]int{}
+	for _, o := range over {
+		all[readings[o.first].Device] = 0
+	}
+	for first, end := range runs(readings) {
+		if n, ok := all[readings[first].Device]; ok {
+			all[readings[first].Device] = n + end - first
+		}
+	}
+	refusals := make(map[string]*telemetry.Refusal, len(all))
+	for device, n := range all {
+		wait := c.rate.Wait(device, n)
+		c.tight.Wait = max(c.tight.Wait, wait)
+		refusals[device] = c.refusal(device, wait)
+	}
+	for i := range over {
+		over[i].refusal = refusals[readings[over[i].first].Device]
+	}
 }
 
 // overrun is readings, from first to end of a batch, that a device has too many.
@@ -89,17 +113,16 @@ func runs(readings []telemetry.Reading) iter.Seq2[int, int] {
 	}
 }
 
-// note keeps what the device has left that has least, and the longest wait.
+// note keeps what the device has left that has least.
 func (c *charge) note(device string, g limit.Grant) {
 	if c.tight.Device == "" || g.Left < c.tight.Left {
 		c.tight.Limit, c.tight.Device, c.tight.Left = limit.DeviceRate, device, g.Left
 	}
-	c.tight.Wait = max(c.tight.Wait, g.Wait)
 }
 
-func (c *charge) refusal(device string, g limit.Grant) *telemetry.Refusal {
+func (c *charge) refusal(device string, wait time.Duration) *telemetry.Refusal {
 	return telemetry.Refuse(telemetry.RateLimited, "device %s is over its rate of %d readings a second (%s): send it again in %s s",
-		telemetry.Quote(device), c.rate.PerSecond(), limit.DeviceRate, httperr.RetryAfter(g.Wait))
+		telemetry.Quote(device), c.rate.PerSecond(), limit.DeviceRate, httperr.RetryAfter(wait))
 }
 
 // back gives back what the readings of a batch took: the client is told to send

@@ -94,14 +94,16 @@ func TestOverTheRate(t *testing.T) {
 		{"nothing but bad ones", 0, telemetry, `[{"deviceId":"p1","metrics":{"":1}}]`, limitedAnswer{400, 0, 1, "invalid_metric", "", ""}},
 		{"as was asked for", 3 * time.Second, telemetry, batchOf("p1", 3), limitedAnswer{200, 3, 0, "", "", `"device-rate";r=0;pk=:cDE=:`}},
 		{"more than there ever are", time.Hour, telemetry, batchOf("p1", 100), limitedAnswer{200, 60, 40, "rate_limited", "60", `"device-rate";r=0;t=60;pk=:cDE=:`}},
-		{"devices by turns", time.Hour, telemetry, batchOf("p1", 1, "p3", 40, "p1", 59, "p3", 25, "p1", 1), limitedAnswer{200, 120, 6, "rate_limited", "25", `"device-rate";r=0;t=25;pk=:cDE=:`}},
+		{"devices by turns", time.Hour, telemetry, batchOf("p1", 1, "p3", 40, "p1", 59, "p3", 25, "p1", 1), limitedAnswer{200, 120, 6, "rate_limited", "60", `"device-rate";r=0;t=60;pk=:cDE=:`}}, // each has more than ever pass at once
+		{"the same by turns, sent again until all of it was taken", 60 * time.Second, telemetry, batchOf("p1", 20, "p3", 30, "p1", 20, "p3", 30), limitedAnswer{200, 100, 0, "", "", `"device-rate";r=0;pk=:cDM=:`}},
+		{"by turns, one too many", 30 * time.Second, telemetry, batchOf("p1", 25, "p3", 20, "p1", 26, "p3", 10), limitedAnswer{200, 80, 1, "rate_limited", "51", `"device-rate";r=0;t=51;pk=:cDE=:`}},
 	} {
 		*now += c.after
 		if got := postTo(t, e, t.Context(), c.path, c.body); got != c.want {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", c.name, got, c.want)
 		}
 	}
-	if n := in.Refused(); n != 2+3+1+1+40+6 {
+	if n := in.Refused(); n != 2+3+1+1+40+6+1 {
 		t.Errorf("%d are counted as refused", n)
 	}
 }

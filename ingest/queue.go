@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"sluice/engine"
+	"sluice/telemetry"
 	"sluice/telemetry/block"
 	"sluice/telemetry/event"
 )
@@ -27,7 +29,15 @@ type Queue interface {
 type sink struct {
 	queue Queue // nil: none
 	store Appender
+	now   func() time.Time // the wall clock
 }
+
+// stampsAhead is how far ahead of the wall clock stamps may be that go into the
+// queue. They do not go back when that does; and whoever reads the queue does not
+// believe those of more than a day after the queue had them.
+const stampsAhead = 24 * time.Hour
+
+var errAhead = errors.New("stamps are over a day ahead of the clock, which went back")
 
 // append returns nil once devices, all of one shard, are durable; queued, if in
 // the queue. Errors are the store's.
@@ -48,6 +58,9 @@ func (s *sink) append(ctx context.Context, shard int, devices []block.Device, tr
 }
 
 func (s *sink) send(ctx context.Context, shard int, devices []block.Device, trace string) error {
+	if latest(devices).Sub(s.now()) > stampsAhead {
+		return errAhead
+	}
 	limit, err := s.queue.MaxBody(ctx)
 	if err != nil {
 		return err
@@ -61,6 +74,20 @@ func (s *sink) send(ctx context.Context, shard int, devices []block.Device, trac
 		properties = map[string]any{traceparent: trace}
 	}
 	return s.queue.Send(ctx, key(shard), bodies, properties)
+}
+
+// latest is the highest stamp of devices, as a time.
+func latest(devices []block.Device) time.Time {
+	stamp := telemetry.Stamp(0)
+	for i := range devices {
+		for _, s := range devices[i].Readings.Stamps {
+			stamp = max(stamp, s)
+		}
+		for k := range devices[i].Tags {
+			stamp = max(stamp, devices[i].Tags[k].Stamp)
+		}
+	}
+	return time.Unix(0, int64(stamp))
 }
 
 // key is the partition key of a shard: its events lie in one partition, in

@@ -443,3 +443,27 @@ func TestTraceparent(t *testing.T) {
 		}
 	}
 }
+
+// While a clock was years ahead stamps went ahead, and do not go back with it:
+// whoever reads the queue would not believe them, so the store gets them.
+func TestStampsFarAheadStayOutOfTheQueue(t *testing.T) {
+	at := eventhubs.ForTest(t).Hub(t, eventhubs.HubOptions{})
+	e := openEngine(t)
+	clock := telemetry.NewClock(time.Now)
+	in := New(Config{Group: GroupConfig{Queue: openHub(t, at, 0)}}, e, clock, func() int64 { return 0 })
+	server := echo.New()
+	in.Register(server)
+	t.Cleanup(func() { must(t, in.Close(context.Background())) })
+	for i, c := range []struct {
+		ahead  time.Duration
+		status int
+	}{{0, 202}, {23 * time.Hour, 202}, {25 * time.Hour, 200}, {25 * time.Hour, 200}} {
+		clock.After(telemetry.Stamp(time.Now().Add(c.ahead).UnixNano()))
+		if w := do(server, "POST", "", "", strings.NewReader(message("a", i, 1))); w.Code != c.status {
+			t.Errorf("%v ahead: %d %s, %d is right", c.ahead, w.Code, w.Body, c.status)
+		}
+	}
+	if devices, _ := queued(t, at); len(devices) != 2 || len(stored(t, e, "a")) != 2 {
+		t.Errorf("%d in the queue, %v in the store", len(devices), stored(t, e, "a"))
+	}
+}

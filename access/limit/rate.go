@@ -88,6 +88,17 @@ func (r *Rate) Take(device string, n int) Grant {
 	return g
 }
 
+// Wait is how long it takes until n readings of a device pass, or as many as ever
+// pass at once.
+func (r *Rate) Wait(device string, n int) time.Duration {
+	s, key := r.stripe(device)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := r.clock()
+	full := max(s.full[key], now)
+	return max(full+time.Duration(min(n, r.Size()))*r.cost-now-r.burst, 0)
+}
+
 // Give gives back the tokens of n readings that were not taken after all.
 func (r *Rate) Give(device string, n int) {
 	s, key := r.stripe(device)
