@@ -34,5 +34,6 @@ func registerTriggers(e *echo.Echo, merge, take work, takes func() error, underH
 var triggers = []string{"/" + compact.Name, "/" + consume.Name}
 
 func isTrigger(r *http.Request) bool {
-	return r.Method == http.MethodPost && (r.URL.Path == "/"+compact.Name || r.URL.Path == "/"+consume.Name)
+	path := r.URL.EscapedPath() // as the host writes it
+	return r.Method == http.MethodPost && (path == "/"+compact.Name || path == "/"+consume.Name)
 }

@@ -27,7 +27,7 @@ func takeTurns(n int, read time.Duration) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			r := c.Request()
-			if r.Method != http.MethodPost || r.URL.Path != "/"+consume.Name {
+			if r.Method != http.MethodPost || r.URL.EscapedPath() != "/"+consume.Name {
 				return next(c)
 			}
 			select {

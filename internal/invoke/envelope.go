@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // reader reads an envelope. The host writes objects as they are; strings,
@@ -288,7 +289,7 @@ func (s scanner) members() (map[string]any, error) {
 			return err
 		}
 		over := len(o) >= mostMembers || size+len(name)+len(raw) > mostOfAll
-		if over && !serviceProperty[name] {
+		if over && !serviceProperty[name] && !serviceProperty[strings.ToLower(name)] {
 			return nil
 		}
 		size += len(name) + len(raw)
